@@ -1,0 +1,40 @@
+"""Frozen configuration, one dataclass per part; it travels in a checkpoint's meta.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ViewConfig:
+    """How an image becomes the tower's input."""
+
+    canonical_px: int = 448  # the body box is resampled to an area of canonical_px squared
+    tile_px: int = 128  # side of a tile cut from the canonical plane
+    stride_px: int = 112  # distance of neighbouring tiles
+    global_px: int = 96  # side of the downsized square view of the whole plane
+
+
+@dataclass(frozen=True)
+class ScorerConfig:
+    """Sizes of the scorer; the CLIP towers are described by encoder/nano.json."""
+
+    clip: str = "nano"  # name of the JSON file of the towers
+    width: int = 192  # token width of the fusion head
+    queries: int = 8  # learned queries over tile, global, statistics and context tokens
+    heads: int = 4  # attention heads
+    dropout: float = 0.1  # on tokens and query outputs while training
+    statistics: int = 0  # length of the statistics vector; 0 switches it off
+    use_tower: bool = True  # False: statistics alone, the baseline to beat
+
+
+def from_dict(cls: type[T], values: dict[str, Any]) -> T:
+    """Build a config; an unknown key is an error, so that a typing slip cannot pass silently."""
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    unknown = set(values) - known
+    if unknown:
+        raise ValueError(f"Unknown {cls.__name__} key(s): {', '.join(sorted(unknown))}.")
+    return cls(**values)

@@ -1,0 +1,167 @@
+"""The types that travel between the parts: ImageSample in, DegradationRecord beside it, Assessment out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+SCHEMA_VERSION = "medq/1"
+
+
+class MedQError(Exception):
+    """A failure with one clear sentence for a person; `exit_code` is the command line's."""
+
+    exit_code = 2
+
+
+class IngestError(MedQError):
+    """A file that cannot be read. `code` is a short machine name, e.g. 'not_an_image', 'too_large', 'timeout'."""
+
+    exit_code = 3
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ModelError(MedQError):
+    """Weights missing, corrupt, or of another version."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True)
+class ImageSample:
+    """One image or volume in native units, free of identity."""
+
+    pixels: np.ndarray  # float32, (S, H, W) or (S, H, W, 3); CT in HU, everything else modality-LUT values
+    unit: str = "value"  # "HU", "BQML", ..., or "value" when the file does not say
+    modality: str | None = None  # vocab.MODALITIES, None when the file does not say
+    anatomy: str | None = None  # vocab.ANATOMIES, None when the file does not say
+    view: str | None = None  # e.g. "axial", "PA"
+    spacing_mm: tuple[float | None, float | None, float | None] = (None, None, None)  # slice, row, column
+    acquisition: str = ""  # sentence built from allow-listed header fields
+    acquisition_fields: dict[str, str | float] = field(default_factory=dict)  # the same as a table, name: value
+    window: tuple[float, float] | None = None  # VOI centre and width, for display only
+    inverted: bool = False  # MONOCHROME1: the smallest value is shown white
+    valid: np.ndarray | None = None  # bool (S, H, W), False on padding; None: everything valid
+    bits: int | None = None  # stored bits per sample
+    lossy: bool = False  # a lossy compression is part of the file's history
+    warnings: tuple[str, ...] = ()  # sentences: missing slices, mixed orientation, ...
+    path: str = ""  # as given by the caller
+    sha256: str = ""  # of the file, or of the sorted file hashes of a series
+
+    @property
+    def slices(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def colour(self) -> bool:
+        return self.pixels.ndim == 4
+
+
+@dataclass(frozen=True)
+class DegradationRecord:
+    """What was done to an image; the training label. `apply` with the same record gives the same pixels."""
+
+    kind: str  # vocab.KIND_NAMES
+    modality: str  # vocab.MODALITIES
+    severity: float  # calibrated, 0 to 4
+    strength: float  # 0 to 1, the kind's own scale (severity_table.json maps severity to it)
+    seed: int  # of all chance in `apply`
+    params: dict[str, Any] = field(default_factory=dict)  # physical parameters with units in their names
+    box: tuple[int, int, int, int] | None = None  # x0, y0, x1, y1 of a local artefact, pixels; None: everywhere
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One measured number shown as evidence."""
+
+    name: str
+    value: float
+    unit: str
+    better: str = ""  # "higher", "lower" or "" when neither
+    expected: str = ""  # range for this modality in words, e.g. "<= 25"; "" when there is none
+    source: str = ""  # paper or standard of the method
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a finding is: first and last slice, box in pixels (x0, y0, x1, y1), words."""
+
+    slices: tuple[int, int] | None = None
+    box: tuple[int, int, int, int] | None = None
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    kind: str
+    severity: str
+    severity_value: float
+    confidence: float
+    location: Location
+    evidence: tuple[Measurement, ...]
+    cause: str
+    impact: str
+    remedy: str
+    code: dict[str, str]  # scheme, value, meaning
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A recognised fact: value (None when unknown), where it came from, and how sure."""
+
+    value: str | None
+    from_: str  # "header", "image" or "user"
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """The one result type; `to_dict` follows assessment.schema.json."""
+
+    source: dict[str, Any]  # path, sha256, slices
+    modality: Recognised
+    anatomy: Recognised
+    acquisition: str
+    score: float | None  # None when not assessable
+    score_interval: tuple[float, float] | None
+    score_distribution: tuple[float, ...]
+    percentile: float | None  # against the reference set of the modality
+    verdict: str | None
+    assessable: bool
+    reason: str  # why not assessable, "" otherwise
+    reject_probability: float | None
+    attributes: dict[str, float]  # vocab.ATTRIBUTES, 0 to 1, higher is better
+    findings: tuple[Finding, ...]
+    slices: tuple[dict[str, float], ...]  # index, score, weight
+    evidence: tuple[Measurement, ...]  # all measures, findings or not
+    warnings: tuple[str, ...]
+    description: str
+    model: dict[str, str]  # name, version, sha256
+    created: str  # ISO 8601, UTC
+    utility: dict[str, Any] | None = None
+    acquisition_fields: dict[str, str | float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, `schema` first; numbers rounded to four decimals."""
+        out: dict[str, Any] = {"schema": SCHEMA_VERSION}
+        out.update(_plain(asdict(self)))
+        for key in ("modality", "anatomy"):
+            out[key]["from"] = out[key].pop("from_")
+        return out
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return round(float(value), 4)
+    if isinstance(value, np.integer):
+        return int(value)
+    return value
