@@ -1,0 +1,22 @@
+"""What a folder or archive as a whole gives, when some of its files can be read and some cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from medq_vlm.io.limits import problem
+from medq_vlm.schema import ImageSample, IngestError
+
+
+def collect(name: str, good: Sequence[ImageSample], bad: Sequence[IngestError]) -> list[ImageSample]:
+    """The samples `good` of the input `name`, each told how many files beside it failed.
+
+    Raises the first of `bad`, or IngestError 'not_an_image', when there are no samples.
+    """
+    if not good:
+        raise bad[0] if bad else problem("not_an_image", name, "it holds no image", "give image files")
+    if not bad:
+        return list(good)
+    note = f"{len(bad)} other file{'s' if len(bad) > 1 else ''} given with this could not be read."
+    return [replace(one, warnings=(*one.warnings, note)) for one in good]

@@ -1,0 +1,128 @@
+"""Write an image in its native units: .npy, .tif and .nii(.gz) exactly, .png and .dcm as whole numbers.
+
+Nothing is stretched or windowed: a format that cannot hold the values refuses with the one that can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from medq_vlm.schema import ImageSample, MedQError
+
+EXACT = "use .npy, .tif or .nii.gz"
+
+
+def write(sample: ImageSample, path: Path, note: str = "") -> None:
+    """Write `sample.pixels` to `path`; `note` is a sentence on how the image was derived, kept where it fits.
+
+    Raises MedQError when the suffix is unknown or the format cannot hold the values.
+    """
+    writer = next((save for end, save in WRITERS.items() if path.name.lower().endswith(end)), None)
+    if writer is None:
+        raise MedQError(f"'{path}' has no known ending; use one of {', '.join(WRITERS)}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer(sample, path, note)
+
+
+def _npy(sample: ImageSample, path: Path, note: str) -> None:
+    np.save(path, np.ascontiguousarray(_squeezed(sample)), allow_pickle=False)
+
+
+def _tif(sample: ImageSample, path: Path, note: str) -> None:
+    import tifffile
+
+    photometric = "rgb" if sample.colour else "minisblack"
+    tifffile.imwrite(
+        path, _squeezed(sample), photometric=photometric, description=note.encode("ascii", "replace")
+    )
+
+
+def _nifti(sample: ImageSample, path: Path, note: str) -> None:
+    import nibabel
+
+    if sample.colour:
+        raise MedQError(f"'{path}': NIfTI holds no colour images; use .npy, .tif or .png.")
+    slice_mm, row_mm, column_mm = (mm or 1.0 for mm in sample.spacing_mm)
+    array = sample.pixels.transpose(
+        2, 1, 0
+    )  # (S, H, W) -> (W, H, S): x grows to the patient's left, y to the back
+    image = nibabel.Nifti1Image(array, np.diag([-column_mm, -row_mm, slice_mm, 1.0]))
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, path)
+
+
+def _png(sample: ImageSample, path: Path, note: str) -> None:
+    from PIL import Image
+
+    whole = _whole(sample, path)
+    if sample.colour and whole.max() > 255:
+        raise MedQError(
+            f"'{path}': PNG colour is written with 8 bits and the values reach {whole.max()}; {EXACT}."
+        )
+    wide = whole.max() > 255 or (sample.bits or 16) > 8
+    Image.fromarray(whole.astype(np.uint16 if wide and not sample.colour else np.uint8)).save(path)
+
+
+def _dicom(sample: ImageSample, path: Path, note: str) -> None:
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+    if sample.colour:
+        raise MedQError(f"'{path}': colour DICOM is not written; use .png, .npy or .tif.")
+    low = float(np.floor(sample.pixels.min()))
+    whole = _whole(sample, path, low)
+    image = Dataset()
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID = SecondaryCaptureImageStorage
+    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID = generate_uid()
+    image.StudyInstanceUID, image.SeriesInstanceUID = generate_uid(), generate_uid()
+    image.PatientName = image.PatientID = image.StudyDate = image.AccessionNumber = ""
+    image.ImageType = ["DERIVED", "SECONDARY"]
+    image.Modality = DICOM_MODALITY.get(sample.modality or "", "OT")
+    image.DerivationDescription = note[:1024]
+    image.SamplesPerPixel = 1
+    image.PhotometricInterpretation = "MONOCHROME1" if sample.inverted else "MONOCHROME2"
+    image.Rows, image.Columns = sample.pixels.shape[1:3]
+    image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 16, 16, 15, 0
+    image.RescaleSlope, image.RescaleIntercept = 1, int(low)
+    image.RescaleType = "HU" if sample.unit == "HU" else "US"
+    if sample.spacing_mm[1] and sample.spacing_mm[2]:
+        image.PixelSpacing = [f"{mm:.6g}" for mm in sample.spacing_mm[1:] if mm]
+    if sample.window:
+        image.WindowCenter, image.WindowWidth = (f"{value:.6g}" for value in sample.window)
+    image.PixelData = whole.astype("<u2").tobytes()
+    image.save_as(path, enforce_file_format=True)
+
+
+def _squeezed(sample: ImageSample) -> np.ndarray:
+    return sample.pixels[0] if sample.slices == 1 else sample.pixels
+
+
+def _whole(sample: ImageSample, path: Path, low: float = 0.0) -> np.ndarray:
+    """One slice (H, W) or (H, W, 3) as whole numbers above `low`; MedQError outside 0 to 65535."""
+    if sample.slices > 1:
+        raise MedQError(f"'{path}' cannot hold {sample.slices} slices; {EXACT}.")
+    whole = np.rint(sample.pixels[0] - low)
+    if not np.isfinite(whole).all() or whole.min() < 0 or whole.max() > 65535:
+        span = f"{sample.pixels.min():g} to {sample.pixels.max():g}"
+        raise MedQError(f"'{path}' holds whole numbers 0 to 65535 and these values run from {span}; {EXACT}.")
+    return whole.astype(np.int32)
+
+
+DICOM_MODALITY = {
+    "ct": "CT", "mr": "MR", "xray": "DX", "mammography": "MG", "ultrasound": "US", "pet": "PT",
+    "fundus": "OP", "endoscopy": "ES", "histopathology": "SM", "oct": "OPT", "dermoscopy": "XC",
+}  # fmt: skip
+WRITERS: dict[str, Callable[[ImageSample, Path, str], None]] = {
+    ".npy": _npy,
+    ".png": _png,
+    ".tif": _tif,
+    ".tiff": _tif,
+    ".nii": _nifti,
+    ".nii.gz": _nifti,
+    ".dcm": _dicom,
+}

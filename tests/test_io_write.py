@@ -1,0 +1,69 @@
+"""What is written comes back in native units, or is refused with the format that can hold it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medq_vlm import io, phantoms
+from medq_vlm.io.write import WRITERS, write
+from medq_vlm.schema import MedQError
+
+
+@pytest.mark.parametrize("ending", [".npy", ".tif", ".tiff", ".nii", ".nii.gz"])
+def test_float_volumes_come_back_exactly(ending: str, tmp_path: Path) -> None:
+    sample = phantoms.phantom_volume("mr", seed=2, slices=3, size=80)
+    sample = replace(sample, pixels=sample.pixels + 0.125, spacing_mm=(4.0, 0.5, 0.75))
+    write(sample, tmp_path / f"volume{ending}")
+    found = io.load(tmp_path / f"volume{ending}")[0]
+    np.testing.assert_array_equal(found.pixels, sample.pixels)
+    if ending.startswith(".nii"):
+        assert found.spacing_mm == pytest.approx(sample.spacing_mm)
+
+
+def test_dicom_keeps_hu_spacing_modality_and_says_that_it_is_derived(tmp_path: Path) -> None:
+    import pydicom
+
+    sample = phantoms.phantom("ct", seed=2, size=96)
+    write(sample, tmp_path / "out.dcm", "simulated noise")
+    found = io.load(tmp_path / "out.dcm")[0]
+    np.testing.assert_array_equal(found.pixels, np.rint(sample.pixels))
+    assert (found.modality, found.unit, found.window) == ("ct", "HU", sample.window)
+    assert found.spacing_mm[1:] == pytest.approx(sample.spacing_mm[1:], rel=1e-5)
+    header = pydicom.dcmread(tmp_path / "out.dcm")
+    assert header.ImageType[0] == "DERIVED"
+    assert header.DerivationDescription == "simulated noise"
+
+
+@pytest.mark.parametrize("top", [255, 4095, 65535])
+def test_png_keeps_every_grey_level(top: int, tmp_path: Path) -> None:
+    sample = phantoms.phantom("mr", seed=2, size=64)
+    ramp = np.linspace(0, top, 64 * 64, dtype=np.float32).round().reshape(1, 64, 64)
+    write(replace(sample, pixels=ramp, bits=8 if top == 255 else 16), tmp_path / "ramp.png")
+    np.testing.assert_array_equal(io.load(tmp_path / "ramp.png")[0].pixels, ramp)
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif", ".npy"])
+def test_colour_comes_back(ending: str, tmp_path: Path) -> None:
+    sample = phantoms.phantom("fundus", seed=2, size=64)
+    sample = replace(sample, pixels=np.rint(sample.pixels))
+    write(sample, tmp_path / f"colour{ending}")
+    np.testing.assert_array_equal(io.load(tmp_path / f"colour{ending}")[0].pixels, sample.pixels)
+
+
+def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
+    ct, colour = phantoms.phantom("ct", seed=1, size=64), phantoms.phantom("fundus", seed=1, size=64)
+    volume = phantoms.phantom_volume("ct", seed=1, slices=2, size=64)
+    for sample, ending in ((ct, ".png"), (volume, ".dcm"), (colour, ".dcm"), (colour, ".nii"), (ct, ".jpg")):
+        with pytest.raises(MedQError, match="out"):
+            write(sample, tmp_path / f"out{ending}")
+        assert not (tmp_path / f"out{ending}").exists()
+
+
+def test_every_writer_is_named_in_the_sentence_about_endings(tmp_path: Path) -> None:
+    with pytest.raises(MedQError) as caught:
+        write(phantoms.phantom("ct", seed=1, size=64), tmp_path / "out.bmp")
+    assert all(ending in str(caught.value) for ending in WRITERS)
