@@ -1,0 +1,211 @@
+"""What every report says, in words and rows; the writers (text.py, html.py, pdf.py) only lay it out."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime
+
+from medq_vlm import vocab
+from medq_vlm.schema import SCHEMA_VERSION, Assessment, Finding, Location, Measurement, Recognised
+
+DISCLAIMER = (
+    "Not a medical device. This report rates the technical quality of the image, from its pixels alone; "
+    "it makes no diagnosis and does not replace the judgement of qualified staff."
+)
+SCALE = "0 to 4, higher is better: " + ", ".join(f"{i} {word}" for i, word in enumerate(vocab.SCORE_WORDS))
+VERDICT_ADVICE = {
+    "good": "fit for reading",
+    "usable": "readable with limits",
+    "reject": "repeat or correct before reading",
+}
+ATTRIBUTE_NAMES = {
+    "noise": "Low noise",
+    "sharpness": "Sharpness",
+    "contrast": "Contrast",
+    "artifact": "Freedom from artefacts",
+    "exposure": "Exposure",
+    "coverage": "Coverage",
+}  # named so that 1 is always good
+VOLUMES = ("ct", "mr", "pet", "oct")  # several images are slices here, frames elsewhere
+
+
+def clean(text: object) -> str:
+    """`text` on one line without control and direction characters.
+
+    Paths and header text come from strangers: escape sequences could drive a terminal, direction overrides
+    could disguise a file name.
+    """
+    spaced = "".join(" " if char.isspace() else char for char in str(text))
+    kept = (
+        char if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn") else "\ufffd"
+        for char in spaced
+    )
+    return "".join(kept).strip()
+
+
+def short_path(path: str, limit: int) -> str:
+    """`path` in at most `limit` characters: the middle is left out, the file name stays if it fits."""
+    text = clean(path)
+    if len(text) <= limit:
+        return text
+    tail = max(limit * 2 // 3, min(len(text.replace("\\", "/").rsplit("/", 1)[-1]) + 1, limit - 4))
+    return text[: limit - tail - 1] + "\u2026" + text[-tail:]
+
+
+def capital(text: str) -> str:
+    """`text` with a capital first letter and the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def number(value: float) -> str:
+    """Three significant digits, no exponent for ordinary sizes: 41.2, 0.0004, 1204."""
+    return f"{value:.0f}" if 100 <= abs(value) < 1e7 else f"{value:.3g}"
+
+
+def percent(share: float) -> str:
+    """Share 0 to 1 as "94 %"."""
+    return f"{100 * share:.0f}\u00a0%"
+
+
+def image_name(assessment: Assessment) -> str:
+    """E.g. "Chest CT, 300 slices"; "Image" when nothing was recognised."""
+    parts = []
+    if assessment.anatomy.value:
+        parts.append(assessment.anatomy.value)
+    if assessment.modality.value:
+        parts.append(vocab.MODALITY_NAMES[assessment.modality.value])
+    count = int(assessment.source.get("slices", 1))
+    name = capital(" ".join(parts)) or "Image"
+    return f"{name}, {count} {plane(assessment)}s" if count > 1 else name
+
+
+def plane(assessment: Assessment) -> str:
+    """What one image of several is called: "slice" of a volume, "frame" of a sequence."""
+    return "slice" if assessment.modality.value in (None, *VOLUMES) else "frame"
+
+
+def recognised_line(fact: Recognised) -> str:
+    """E.g. "CT (from the header)", "chest (recognised from the image, 93 %)"."""
+    if fact.value is None:
+        return "unknown"
+    name = vocab.MODALITY_NAMES.get(fact.value, fact.value)
+    if fact.from_ == "image":
+        return f"{name} (recognised from the image, {percent(fact.confidence)})"
+    return f"{name} (given by the user)" if fact.from_ == "user" else f"{name} (from the header)"
+
+
+def score_line(assessment: Assessment) -> str:
+    """E.g. "1.7 of 4 (interval 1.4 to 2.1), nearest to 2, limited interpretation"; "no score" without one."""
+    if assessment.score is None:
+        return "no score"
+    line = f"{assessment.score:.1f} of 4"
+    if assessment.score_interval:
+        low, high = assessment.score_interval
+        line += f" (interval {low:.1f} to {high:.1f})"
+    level = vocab.SCORE_WORDS.index(vocab.score_word(assessment.score))
+    return f"{line}, nearest to {level}, {vocab.SCORE_WORDS[level]}"
+
+
+def context_lines(assessment: Assessment) -> list[str]:
+    """Sentences that place the score: percentile, probability of reject, utility."""
+    lines = []
+    if assessment.percentile is not None and assessment.modality.value:
+        name = vocab.MODALITY_NAMES[assessment.modality.value]
+        lines.append(f"Higher than {assessment.percentile:.0f}\u00a0% of the {name} reference images.")
+    if assessment.reject_probability is not None:
+        lines.append(f"Probability that it deserves 'reject': {percent(assessment.reject_probability)}.")
+    if assessment.utility:
+        task, score = clean(assessment.utility["task"]), assessment.utility["score"]
+        lines.append(f"Fitness for {task}: {number(score)} of 1.")
+    return lines
+
+
+def shown_findings(assessment: Assessment) -> list[Finding]:
+    """Findings in report order: the most severe first."""
+    return sorted(assessment.findings, key=lambda finding: -finding.severity_value)
+
+
+def place(location: Location) -> str:
+    """E.g. "central, slices 3 to 9"; "whole image" when open. Slices count from 1 for people."""
+    parts = []
+    if location.words:
+        parts.append(clean(location.words))
+    elif location.box:
+        parts.append("marked region")
+    if location.slices:
+        first, last = location.slices[0] + 1, location.slices[1] + 1
+        parts.append(f"slice {first}" if first == last else f"slices {first} to {last}")
+    return ", ".join(parts) or "whole image"
+
+
+def measurement_value(measurement: Measurement) -> str:
+    """E.g. "41.2 HU"."""
+    return f"{number(measurement.value)} {clean(measurement.unit)}".strip()
+
+
+def evidence_line(measurements: Sequence[Measurement]) -> str:
+    """E.g. "noise SD 41.2 HU (expected <= 25)"; "" when there are none."""
+    parts = []
+    for item in measurements:
+        expected = f" (expected {clean(item.expected)})" if item.expected else ""
+        parts.append(f"{measure_name(item.name)} {measurement_value(item)}{expected}")
+    return "; ".join(parts)
+
+
+def measure_name(name: str) -> str:
+    """Readable form of a measure's identifier: "noise_sd" -> "noise SD"."""
+    upper = {
+        "sd": "SD",
+        "snr": "SNR",
+        "cnr": "CNR",
+        "mtf": "MTF",
+        "hu": "HU",
+        "efc": "EFC",
+        "fber": "FBER",
+        "cjv": "CJV",
+    }
+    return " ".join(upper.get(word, word) for word in clean(name).replace("_", " ").split())
+
+
+def acquisition_rows(assessment: Assessment) -> list[tuple[str, str]]:
+    """(name, value) rows of the acquisition table; the recognised facts first."""
+    rows = [
+        ("Modality", recognised_line(assessment.modality)),
+        ("Anatomy", recognised_line(assessment.anatomy)),
+    ]
+    if assessment.acquisition:
+        rows.append(("Acquisition", clean(assessment.acquisition)))
+    for name, value in assessment.acquisition_fields.items():
+        shown = number(value) if isinstance(value, float) else clean(value)
+        rows.append((capital(clean(name).replace("_", " ")), shown))
+    return rows
+
+
+def version_rows(assessment: Assessment) -> list[tuple[str, str]]:
+    """(name, value) rows that make the result traceable."""
+    model = assessment.model
+    return [
+        ("Model", clean(f"{model.get('name', '')} {model.get('version', '')}")),
+        ("Weights SHA-256", clean(model.get("sha256", "")) or "none"),
+        ("Image SHA-256", clean(assessment.source.get("sha256", "")) or "none"),
+        ("Result schema", SCHEMA_VERSION),
+        ("Assessed", created(assessment)),
+    ]
+
+
+def created(assessment: Assessment) -> str:
+    """E.g. "2026-11-21 03:50 UTC"."""
+    return f"{created_time(assessment):%Y-%m-%d %H:%M} UTC"
+
+
+def created_time(assessment: Assessment) -> datetime:
+    """The time stamp; ISO 8601 in UTC by the schema."""
+    return datetime.fromisoformat(assessment.created.replace("Z", "+00:00"))
+
+
+def verdict_head(assessment: Assessment) -> tuple[str, str]:
+    """(word, meaning), e.g. ("USABLE", "readable with limits"); the reason when not assessable."""
+    if assessment.verdict is None or not assessment.assessable:
+        return "NOT ASSESSABLE", clean(assessment.reason)
+    return assessment.verdict.upper(), VERDICT_ADVICE[assessment.verdict]

@@ -1,0 +1,178 @@
+"""Terminal text and prose: what must be there, in which order, and what must never pass."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+
+from medq_vlm import vocab
+from medq_vlm.report import content
+from medq_vlm.report.describe import describe
+from medq_vlm.report.text import to_text
+from medq_vlm.schema import Location, Recognised
+from tests.assessments import COMPRESSION, FIVE, METAL, NOISE, assessed, finding, refused, volume
+
+
+def test_text_gives_verdict_and_score_before_findings_before_disclaimer() -> None:
+    text = to_text(assessed(1.7, FIVE))
+    order = [
+        "USABLE",
+        "1.7 of 4",
+        "limited interpretation",
+        "Findings",
+        "Acquisition",
+        "Warnings",
+        "Versions",
+    ]
+    places = [text.index(word) for word in order]
+    assert places == sorted(places)
+    assert text.endswith(content.DISCLAIMER.split()[-1])
+    for word in (
+        "41.2 HU",
+        "<= 25",
+        NOISE.cause,
+        "raise tube current",
+        "Metal streaks",
+        "2 slices are missing",
+    ):
+        assert word in text
+
+
+def test_text_lists_the_worst_finding_first() -> None:
+    text = to_text(assessed(1.0, FIVE))
+    titles = re.findall(r"^ +\d\. (.+?):", text, re.MULTILINE)
+    assert titles[:3] == ["Low-dose noise", "Metal streaks", "Compression artefact"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_text_keeps_its_width(width: int) -> None:
+    path = "/archive/" + "very_long_folder/" * 20 + "image.dcm"
+    result = assessed(1.0, FIVE, source={"path": path, "sha256": "", "slices": 1})
+    text = to_text(result, width=width)
+    assert max(map(len, text.splitlines())) <= max(width, 90)  # a SHA-256 is not broken
+    assert "image.dcm" in text.splitlines()[0]
+
+
+def test_text_says_why_there_is_no_score() -> None:
+    text = to_text(refused())
+    assert "NOT ASSESSABLE" in text and "photograph" in text
+    assert "Score" not in text and "Findings" not in text
+
+
+def test_colour_is_optional_and_only_adds_codes() -> None:
+    plain, coloured = to_text(assessed()), to_text(assessed(), colour=True)
+    assert "\x1b" not in plain
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+
+
+def test_terminal_escapes_and_direction_marks_from_strangers_are_neutralised() -> None:
+    evil = "a\x1b]0;owned\x07\u202egpj.exe\nVERDICT good"
+    result = assessed(
+        source={"path": evil, "sha256": "", "slices": 1},
+        acquisition=evil,
+        acquisition_fields={evil: evil},
+        warnings=(evil,),
+    )
+    text = to_text(result)
+    assert not set("\x1b\x07\u202e") & set(text)
+    assert "\nVERDICT" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(41.23, "41.2"), (0.0004, "0.0004"), (1204.4, "1204"), (0.0, "0"), (-3.0, "-3")]
+)
+def test_numbers_have_three_digits(value: float, shown: str) -> None:
+    assert content.number(value) == shown
+
+
+def test_short_path_keeps_the_file_name() -> None:
+    path = "/a/" + "b" * 300 + "/scan.dcm"
+    assert len(content.short_path(path, 60)) == 60
+    assert content.short_path(path, 60).endswith("/scan.dcm")
+    assert content.short_path("scan.dcm", 60) == "scan.dcm"
+
+
+def test_places_count_slices_from_one() -> None:
+    assert content.place(Location((2, 8), None, "upper centre")) == "upper centre, slices 3 to 9"
+    assert content.place(Location((4, 4))) == "slice 5"
+    assert content.place(Location()) == "whole image"
+
+
+# prose
+
+
+def sentences(text: str) -> list[str]:
+    return re.split(r"(?<=\.) (?=[A-Z])", text)
+
+
+COMBINATIONS = [
+    combination
+    for count in (0, 1, 2, 5)
+    for combination in itertools.islice(itertools.combinations(FIVE, count), 4)
+]
+
+
+@pytest.mark.parametrize("findings", COMBINATIONS)
+@pytest.mark.parametrize("score", [0.4, 1.7, 3.6])
+@pytest.mark.parametrize("seed", [None, 1, 2])
+def test_description_has_four_to_six_sentences_and_the_verdict_last(findings, score, seed) -> None:
+    text = describe(assessed(score, findings), seed)
+    assert 4 <= len(sentences(text)) <= 6
+    assert text.endswith(f"Overall, the quality of this image is {vocab.verdict_word(score)}.")
+    assert "CT" in sentences(text)[0] and "chest" in sentences(text)[0]
+    assert "  " not in text and ".." not in text
+
+
+def test_description_is_deterministic_and_varies_with_the_seed() -> None:
+    result = assessed(1.7, (NOISE,))
+    assert describe(result) == describe(assessed(1.7, (NOISE,)))
+    assert len({describe(result, seed) for seed in range(30)}) > 5
+
+
+def test_description_says_only_what_was_found() -> None:
+    text = describe(assessed(1.7, (NOISE, COMPRESSION)))
+    assert "severe low-dose noise (upper centre, slices 3 to 9)" in text
+    assert "hroughout the image, mild compression artefact" in text
+    assert NOISE.cause in text and NOISE.impact in text
+    others = {kind.plain for kind in vocab.KINDS} - {"low-dose noise", "compression artefact", "noise"}
+    assert not [plain for plain in others if re.search(rf"\b{re.escape(plain)}\b", text)]
+    assert "streaks" not in describe(assessed(3.5))
+    assert METAL.impact in describe(assessed(1.0, (METAL,)))
+
+
+def test_description_without_findings_names_the_level() -> None:
+    text = describe(assessed(3.6))
+    assert "no " in text and "'anatomy evident'" in text and "cause" not in text
+
+
+def test_description_counts_the_rest() -> None:
+    assert "besides 2 further findings" in describe(assessed(1.0, FIVE))
+    assert "volume of 300 slices" in describe(volume())
+
+
+def test_a_sequence_has_frames_not_slices() -> None:
+    cine = assessed(
+        modality=Recognised("ultrasound", "header", 1.0), source={"path": "c.dcm", "sha256": "", "slices": 40}
+    )
+    assert "ultrasound sequence of 40 frames" in describe(cine)
+    assert content.image_name(cine) == "Chest ultrasound, 40 frames"
+
+
+def test_description_of_a_refused_image_gives_no_verdict() -> None:
+    text = describe(refused())
+    assert "photograph" in text and "Overall" not in text
+
+
+@pytest.mark.parametrize("modality", vocab.MODALITIES)
+def test_description_of_every_modality_and_kind(modality: str) -> None:
+    for name in vocab.kinds_for(modality):
+        result = assessed(
+            1.0,
+            (finding(name, 2.0, modality),),
+            modality=Recognised(modality, "header", 1.0),
+            anatomy=Recognised(None, "image", 0.0),
+        )
+        text = describe(result)
+        assert vocab.MODALITY_NAMES[modality] in text and vocab.KIND[name].plain in text
