@@ -1,0 +1,149 @@
+"""Array tools shared by the statistics and the measures: blur, quantiles, edge profiles, polar sampling."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+EDGE_OFFSETS = np.arange(-6.0, 6.25, 0.5, dtype=np.float32)  # pixels along the gradient
+
+
+def binomial_blur(image: np.ndarray, passes: int = 3) -> np.ndarray:
+    """(H, W) smoothed by `passes` cascades of [1 2 1] / 4 on both axes; sigma = sqrt(passes / 2) pixels.
+
+    Written as sums of shifted arrays: three times faster than a generic convolution at these sizes.
+    """
+    out = np.pad(image, passes, mode="symmetric")
+    for _ in range(2 * passes):
+        out = out[1:] + out[:-1]
+    for _ in range(2 * passes):
+        out = out[:, 1:] + out[:, :-1]
+    out *= 1.0 / 16.0**passes
+    return out
+
+
+def halve(image: np.ndarray) -> np.ndarray:
+    """(H, W) -> (H // 2, W // 2), mean of each 2 x 2 block."""
+    h, w = image.shape[0] // 2 * 2, image.shape[1] // 2 * 2
+    a = image[:h:2] + image[1:h:2]
+    return (a[:, :w:2] + a[:, 1:w:2]) * np.float32(0.25)
+
+
+def block_means(image: np.ndarray, weight: np.ndarray, blocks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted means of a `blocks` x `blocks` partition: (means, share of weight), each (blocks, blocks)."""
+    rows = np.linspace(0, image.shape[0], blocks + 1).astype(int)[:-1]
+    cols = np.linspace(0, image.shape[1], blocks + 1).astype(int)[:-1]
+    total = np.add.reduceat(np.add.reduceat(image * weight, rows, 0), cols, 1).astype(np.float64)
+    mass = np.add.reduceat(np.add.reduceat(weight, rows, 0), cols, 1).astype(np.float64)
+    # fewer pixels than blocks: reduceat repeats the pixel, so a block has at least one
+    area = np.outer(*(np.maximum(np.diff([*at, n]), 1) for at, n in zip((rows, cols), image.shape, strict=True)))
+    return total / np.maximum(mass, 1e-6), mass / area
+
+
+def sampled(values: np.ndarray, limit: int = 12_000) -> np.ndarray:
+    """At most about `limit` of the flat values, evenly strided: enough for percentiles."""
+    flat = values.ravel()
+    return flat[:: max(1, flat.size // limit)]
+
+
+def quantiles(values: np.ndarray, shares: tuple[float, ...]) -> list[float]:
+    """Nearest-rank quantiles of flat values; sorting float32 once is far quicker than a general quantile."""
+    ordered = np.sort(np.asarray(values, np.float32), axis=None)
+    return [float(ordered[round(share * (ordered.size - 1))]) for share in shares]
+
+
+def picks(mask: np.ndarray, limit: int = 12_000) -> np.ndarray:
+    """Flat indices of at most about `limit` True pixels of (H, W), evenly strided."""
+    flat = np.flatnonzero(mask)
+    return flat[:: max(1, flat.size // limit)]
+
+
+def gradient(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Central differences (d/dy, d/dx) of (H, W), each (H, W); zero on the one-pixel border."""
+    gy, gx = np.zeros_like(image), np.zeros_like(image)
+    np.subtract(image[2:, 1:-1], image[:-2, 1:-1], out=gy[1:-1, 1:-1])
+    np.subtract(image[1:-1, 2:], image[1:-1, :-2], out=gx[1:-1, 1:-1])
+    gy *= 0.5
+    gx *= 0.5
+    return gy, gx
+
+
+def edge_profiles(
+    image: np.ndarray,
+    gy: np.ndarray,
+    gx: np.ndarray,
+    strength: np.ndarray,
+    share: float = 0.03,
+    limit: int = 1200,
+) -> np.ndarray:
+    """Intensity along the gradient through the strongest edges: (E, len(EDGE_OFFSETS)), dark to bright.
+
+    gy, gx: smoothed gradient (H, W); strength: its magnitude, zero where edges do not count. The `share` of
+    pixels with the largest strength is kept, at least 8 pixels from the border, thinned evenly to `limit`.
+    E is 0 when the image has no edge.
+    """
+    h, w = image.shape
+    margin = 8
+    if min(h, w) < 2 * margin + 2:
+        return np.zeros((0, EDGE_OFFSETS.size), np.float32)
+    inner = strength[margin:-margin, margin:-margin]
+    picked = sampled(inner)
+    cut = quantiles(picked, (1.0 - share,))[0]
+    flat = np.flatnonzero(inner.ravel() > max(cut, 1e-9))
+    flat = flat[:: max(1, flat.size // limit)]
+    y = flat // inner.shape[1] + margin
+    x = flat % inner.shape[1] + margin
+    norm = strength[y, x] + np.float32(1e-12)
+    uy, ux = gy[y, x] / norm, gx[y, x] / norm
+    return bilinear(image, y[:, None] + uy[:, None] * EDGE_OFFSETS, x[:, None] + ux[:, None] * EDGE_OFFSETS)
+
+
+def bilinear(image: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Values of (H, W) at fractional positions `y`, `x` (same shape as each other); clamped at the border."""
+    h, w = image.shape
+    y = np.clip(y, 0, h - 1.001)
+    x = np.clip(x, 0, w - 1.001)
+    y0, x0 = y.astype(np.int32), x.astype(np.int32)
+    fy, fx = (y - y0).astype(np.float32), (x - x0).astype(np.float32)
+    flat = image.ravel()
+    at = y0 * w + x0
+    top = flat[at] * (1 - fx) + flat[at + 1] * fx
+    low = flat[at + w] * (1 - fx) + flat[at + w + 1] * fx
+    return top * (1 - fy) + low * fy
+
+
+@lru_cache(maxsize=16)
+def _polar_offsets(radii: int, first: int, angles: int) -> tuple[np.ndarray, np.ndarray]:
+    r = np.arange(first, first + radii, dtype=np.float32)[:, None]
+    t = np.linspace(0.0, 2 * np.pi, angles, endpoint=False, dtype=np.float32)[None]
+    return r * np.sin(t), r * np.cos(t)
+
+
+def polar(image: np.ndarray, centre: tuple[float, float], radii: int, first: int, angles: int) -> np.ndarray:
+    """Nearest samples on circles about `centre` (y, x): (radii, angles); NaN outside the image.
+
+    Radius of row i is `first` + i pixels.
+    """
+    dy, dx = _polar_offsets(radii, first, angles)
+    y = np.rint(dy + np.float32(centre[0])).astype(np.int32)
+    x = np.rint(dx + np.float32(centre[1])).astype(np.int32)
+    inside = (y >= 0) & (y < image.shape[0]) & (x >= 0) & (x < image.shape[1])
+    out = np.full(y.shape, np.nan, np.float32)
+    out[inside] = image[y[inside], x[inside]]
+    return out
+
+
+def log10p(value: float, floor: float = 1e-4) -> float:
+    """log10 of a non-negative number with a floor, so that nothing is ever infinite."""
+    return float(np.log10(max(float(value), 0.0) + floor))
+
+
+def shared_part(weights: np.ndarray) -> float:
+    """Entropy of non-negative weights over its maximum, 0 (one holds all) to 1 (all equal, or none)."""
+    flat = np.asarray(weights, np.float64).ravel()
+    total = flat.sum()
+    if total <= 0 or flat.size < 2:
+        return 1.0
+    p = flat[flat > 0] / total
+    return float(-(p * np.log(p)).sum() / np.log(flat.size))
