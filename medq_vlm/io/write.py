@@ -35,9 +35,7 @@ def _tif(sample: ImageSample, path: Path, note: str) -> None:
     import tifffile
 
     photometric = "rgb" if sample.colour else "minisblack"
-    tifffile.imwrite(
-        path, _squeezed(sample), photometric=photometric, description=note.encode("ascii", "replace")
-    )
+    tifffile.imwrite(path, _squeezed(sample), photometric=photometric, description=note.encode("ascii", "replace"))
 
 
 def _nifti(sample: ImageSample, path: Path, note: str) -> None:
@@ -46,9 +44,7 @@ def _nifti(sample: ImageSample, path: Path, note: str) -> None:
     if sample.colour:
         raise MedQError(f"'{path}': NIfTI holds no colour images; use .npy, .tif or .png.")
     slice_mm, row_mm, column_mm = (mm or 1.0 for mm in sample.spacing_mm)
-    array = sample.pixels.transpose(
-        2, 1, 0
-    )  # (S, H, W) -> (W, H, S): x grows to the patient's left, y to the back
+    array = sample.pixels.transpose(2, 1, 0)  # (S, H, W) -> (W, H, S): x grows to the patient's left, y to the back
     image = nibabel.Nifti1Image(array, np.diag([-column_mm, -row_mm, slice_mm, 1.0]))
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)
@@ -59,9 +55,7 @@ def _png(sample: ImageSample, path: Path, note: str) -> None:
 
     whole = _whole(sample, path)
     if sample.colour and whole.max() > 255:
-        raise MedQError(
-            f"'{path}': PNG colour is written with 8 bits and the values reach {whole.max()}; {EXACT}."
-        )
+        raise MedQError(f"'{path}': PNG colour is written with 8 bits and the values reach {whole.max()}; {EXACT}.")
     wide = whole.max() > 255 or (sample.bits or 16) > 8
     Image.fromarray(whole.astype(np.uint16 if wide and not sample.colour else np.uint8)).save(path)
 

@@ -1,0 +1,109 @@
+"""Weights on disk: safetensors and a meta.json that explains them. Every file's sha256 is checked before use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from medq_vlm import vocab
+from medq_vlm.config import ScorerConfig, ViewConfig, from_dict
+from medq_vlm.encoder.scorer import Scorer
+from medq_vlm.encoder.tokenizer import VOCAB_SIZE
+from medq_vlm.schema import ModelError
+
+PRESETS = Path(__file__).parent / "weights"
+WEIGHTS_FILE, META_FILE = "scorer.safetensors", "meta.json"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted on validation subjects after training."""
+
+    score_raw: tuple[float, ...] = (0.0, 4.0)  # knots of the monotone map of the raw score ...
+    score_to: tuple[float, ...] = (0.0, 4.0)  # ... to the calibrated one
+    interval_scale: float = 1.64  # half width of the 90 % interval in standard deviations of the distribution
+    kind_threshold: dict[str, float] = field(default_factory=dict)  # severity above which a finding is reported
+    medical_threshold: float = 0.5  # below: not an image this model may assess
+    reference: dict[str, list[float]] = field(default_factory=dict)  # quantiles of clean scores per modality
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded scorer with everything needed to use it."""
+
+    model: Scorer
+    anchors: torch.Tensor  # (T, E)
+    view: ViewConfig
+    calibration: Calibration
+    meta: dict[str, Any]
+
+
+def preset_folder(preset: str) -> Path:
+    """A shipped preset's name or a folder. Raises ModelError when there is neither."""
+    folder = PRESETS / preset if (PRESETS / preset).is_dir() else Path(preset)
+    if not (folder / META_FILE).is_file():
+        names = ", ".join(sorted(p.name for p in PRESETS.iterdir() if p.is_dir()))
+        raise ModelError(f"There is no model '{preset}': give one of {names} or a folder with {META_FILE}.")
+    return folder
+
+
+def file_sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load(preset: str) -> Checkpoint:
+    """Load a preset or folder. Raises ModelError when a file is missing, changed, or of another vocabulary."""
+    folder = preset_folder(preset)
+    try:
+        meta = json.loads((folder / META_FILE).read_text())
+        expected = meta["sha256"][WEIGHTS_FILE]
+        found = file_sha256(folder / WEIGHTS_FILE)
+    except (OSError, KeyError, ValueError) as error:
+        raise ModelError(f"The model in {folder} is incomplete ({type(error).__name__}); install it again.") from None
+    if found != expected:
+        raise ModelError(f"The weights in {folder} are corrupt (sha256 differs from {META_FILE}); install them again.")
+    if meta["kinds"] != list(vocab.KIND_NAMES) or meta["vocab_size"] != VOCAB_SIZE:
+        raise ModelError(f"The weights in {folder} were trained for another word list; use the release they came with.")
+    state = load_file(folder / WEIGHTS_FILE)
+    anchors = state.pop("anchors").float()
+    model = Scorer(from_dict(ScorerConfig, meta["scorer"]))
+    model.load_state_dict(
+        {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    )
+    model.eval().requires_grad_(False)
+    calibration = from_dict(
+        Calibration, {k: tuple(v) if isinstance(v, list) else v for k, v in meta["calibration"].items()}
+    )
+    return Checkpoint(model, anchors, from_dict(ViewConfig, meta["view"]), calibration, meta)
+
+
+@torch.no_grad()
+def save(folder: Path, model: Scorer, view: ViewConfig, calibration: Calibration, extra: dict[str, Any]) -> None:
+    """Write weights (half precision except one-dimensional tensors) and meta.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.eval()
+    state = {
+        name: (value.half() if value.ndim > 1 and value.is_floating_point() else value).contiguous().cpu()
+        for name, value in model.state_dict().items()
+    }
+    # anchors come from the weights as they will be loaded, not from the full-precision ones
+    model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    state["anchors"] = model.anchors().cpu()
+    save_file(state, folder / WEIGHTS_FILE)
+    meta = {
+        "name": folder.name,
+        "scorer": asdict(model.config),
+        "view": asdict(view),
+        "calibration": asdict(calibration),
+        "kinds": list(vocab.KIND_NAMES),
+        "vocab_size": VOCAB_SIZE,
+        "sha256": {WEIGHTS_FILE: file_sha256(folder / WEIGHTS_FILE)},
+        **extra,
+    }
+    (folder / META_FILE).write_text(json.dumps(meta, indent=1) + "\n")

@@ -1,0 +1,147 @@
+"""The `medq` command: arguments, exit codes and error sentences. What each command does is in commands.py.
+
+Nothing heavy is imported here: `medq --help` and `medq info` must answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from medq_vlm import __version__, commands, vocab
+from medq_vlm.commands import say
+
+EXIT_CODES = """exit codes:
+  0  done
+  1  an internal error (one sentence with an id; MEDQ_DEBUG=1 shows the traceback)
+  2  wrong usage
+  3  some input could not be read; each is named, the rest is done
+  4  an image scored below --fail-below or could not be assessed at all
+  5  the model is missing or corrupt
+When several apply, the first of 3, 4 is given. A score of 0 to 4: higher is better.
+Verdicts: reject < 1.5 <= usable < 2.5 <= good. MedQ is not a medical device."""
+INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + SIGINT, 128 + SIGPIPE: what a shell expects
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; no traceback reaches the user."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # an ASCII or Windows-1252 terminal must not end the run
+    args = parser().parse_args(argv)
+    try:
+        run: Callable[[argparse.Namespace], int] = getattr(commands, args.command)
+        code = run(args)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # the reader went away: point stdout at nothing, or the interpreter complains while it closes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return BROKEN_PIPE
+    except Exception as error:
+        return explain(error)
+
+
+def explain(error: Exception) -> int:
+    """Print one sentence for `error` and return the exit code.
+
+    Only a MedQError's own words are shown: the text of any other exception may carry header content.
+    """
+    from medq_vlm.schema import MedQError
+
+    if os.environ.get("MEDQ_DEBUG"):
+        traceback.print_exception(error)
+    if isinstance(error, MedQError):
+        say(str(error))
+        return error.exit_code
+    if isinstance(error, MemoryError):
+        say("There is not enough memory for this image; close other programs or give one slice at a time.")
+        return 1
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{Path(frame.filename).name}:{frame.name}" for frame in frames]
+    number = hashlib.sha256(" ".join([type(error).__name__, *places]).encode()).hexdigest()[:8]
+    say(
+        f"An internal error happened ({type(error).__name__} in {places[-1]}, id {number}): a fault of medq; "
+        "please report it. MEDQ_DEBUG=1 shows the details."
+    )
+    return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; names and exit codes are a contract."""
+    top = argparse.ArgumentParser(
+        prog="medq",
+        description="Says how good a medical image is, why, and what to do about it.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"medq {__version__}")
+    group = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, words: str) -> argparse.ArgumentParser:
+        return group.add_parser(name, help=words, description=words, allow_abbrev=False)
+
+    assess = command("assess", "assess images: score, verdict, findings, remedies")
+    assess.add_argument("paths", nargs="+", metavar="PATH", help=PATH_HELP)
+    assess.add_argument("--json", action="store_true", help="print JSON (a list for several images) and nothing else")
+    assess.add_argument("--fail-below", type=score, metavar="SCORE", help="exit 4 when an image scores below SCORE")
+    assess.add_argument("--no-color", action="store_true", help="plain text even on a terminal (as NO_COLOR does)")
+    add_reading(assess)
+
+    report = command("report", "write a report as PDF, HTML or JSON")
+    report.add_argument("path", metavar="PATH", help=PATH_HELP)
+    report.add_argument("-o", "--out", required=True, metavar="OUT", help="out.pdf, out.html or out.json")
+    add_reading(report)
+
+    degrade = command("degrade", "simulate a degradation and record what was done")
+    degrade.add_argument("path", nargs="?", metavar="PATH", help=PATH_HELP)
+    degrade.add_argument("--list", action="store_true", help="list the kinds and stop")
+    degrade.add_argument("--kind", choices=vocab.KIND_NAMES, metavar="KIND", help="see --list")
+    degrade.add_argument("--severity", type=score, metavar="0..4", help="calibrated severity; 0 changes nothing")
+    degrade.add_argument("--seed", type=int, default=0, metavar="N", help="of all chance (default 0)")
+    degrade.add_argument("-o", "--out", metavar="OUT", help="out.npy, .png, .tif, .nii.gz or .dcm")
+    degrade.add_argument("--modality", choices=vocab.MODALITIES, metavar="M", help="when the file does not say")
+
+    demo = command("demo", "assess a real CT image and write its report")
+    demo.add_argument("--out", default="out/demo", metavar="DIR", help="folder for the reports (default out/demo)")
+
+    command("selftest", "check the weights and the golden scores of this installation")
+
+    info = command("info", "versions, models and word lists")
+    info.add_argument("--json", action="store_true", help="print one JSON object")
+
+    download = command("download", "fetch and check the base language model's file")
+    download.add_argument("--to", metavar="DIR", help="a folder of its own instead of this Python environment")
+    return top
+
+
+PATH_HELP = "DICOM file, series folder or zip; NIfTI; PNG, JPEG, TIFF, BMP, WebP; .npy"
+
+
+def add_reading(command: argparse.ArgumentParser) -> None:
+    """The options of every command that assesses an image."""
+    command.add_argument("--preset", default="nano", metavar="NAME", help="nano, or a folder with weights")
+    command.add_argument("--acquisition", metavar="TEXT", help="replaces the description made from the header")
+    command.add_argument("--modality", choices=vocab.MODALITIES, metavar="M", help=", ".join(vocab.MODALITIES))
+    command.add_argument("--anatomy", choices=vocab.ANATOMIES, metavar="A", help=", ".join(vocab.ANATOMIES))
+    command.add_argument("--no-text", action="store_true", help="leave out the written description")
+
+
+def score(text: str) -> float:
+    """A number 0 to 4 from the command line."""
+    value = float(text)
+    if not 0.0 <= value <= 4.0:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 4, not {text}")
+    return value
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

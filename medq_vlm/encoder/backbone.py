@@ -1,0 +1,102 @@
+"""The CLIP towers. The only file that knows open_clip and timm."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from medq_vlm.encoder.tokenizer import CONTEXT_LENGTH, VOCAB_SIZE
+
+INPUT_CHANNELS = 5
+
+
+@contextmanager
+def _light_imports() -> Iterator[None]:
+    """Import open_clip and timm without torch's compiler and transformers, which they load and scoring never uses.
+
+    Two thirds of a cold start (eval/run_cold_start.py) go into these two. The markers that torchvision and timm ask
+    of the compiler do nothing outside compiled code; with the compiler already loaded, as in training, the real ones
+    are used.
+    """
+    absent = [name for name in ("torch._dynamo", "torch._dynamo.utils", "transformers") if name not in sys.modules]
+    if "torch._dynamo" not in absent:
+        yield
+        return
+
+    def unmarked(fn: Callable[..., Any] | None = None, *_: object, **__: object) -> Any:
+        return fn if fn is not None else unmarked
+
+    compiler, utils = ModuleType("torch._dynamo"), ModuleType("torch._dynamo.utils")
+    for name in ("disable", "allow_in_graph", "disallow_in_graph", "mark_static_address"):
+        setattr(compiler, name, unmarked)
+    setattr(utils, "is_compile_supported", lambda device: False)  # noqa: B010
+    setattr(compiler, "utils", utils)  # noqa: B010
+    sys.modules.update({"torch._dynamo": compiler, "torch._dynamo.utils": utils})
+    if "transformers" in absent:
+        sys.modules["transformers"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)
+
+
+def build_clip(name: str) -> Any:
+    """CustomTextCLIP from encoder/<name>.json with our tokenizer's size and a five-channel stem, untrained."""
+    with _light_imports():
+        from open_clip.model import CustomTextCLIP
+
+    config = json.loads(resources.files("medq_vlm.encoder").joinpath(f"{name}.json").read_text())
+    config["text_cfg"].update(context_length=CONTEXT_LENGTH, vocab_size=VOCAB_SIZE)
+    clip = CustomTextCLIP(**config)
+    _widen_stem(clip.visual.trunk)
+    return clip
+
+
+def _widen_stem(trunk: Any) -> None:
+    # open_clip's TimmModel has no argument for the number of input channels
+    name = trunk.pretrained_cfg["first_conv"]
+    parent = trunk.get_submodule(name.rpartition(".")[0]) if "." in name else trunk
+    conv = trunk.get_submodule(name)
+    wide = nn.Conv2d(
+        INPUT_CHANNELS,
+        conv.out_channels,
+        conv.kernel_size,
+        conv.stride,
+        conv.padding,
+        bias=conv.bias is not None,
+    )  # type: ignore[arg-type]
+    setattr(parent, name.rpartition(".")[2], wide)
+
+
+def stage_maps(trunk: Any, x: torch.Tensor) -> list[torch.Tensor]:
+    """Feature maps of every stage, (B, C_i, H_i, W_i) with strides 2, 4, 8, 16, 32."""
+    maps: list[torch.Tensor] = trunk.forward_intermediates(x, intermediates_only=True)
+    return maps
+
+
+def pooled_width(trunk: Any) -> int:
+    """Length of `pool`'s output."""
+    chs = [info["num_chs"] for info in trunk.feature_info]
+    return 2 * sum(chs[:-1]) + chs[-1]
+
+
+def pool(maps: list[torch.Tensor]) -> torch.Tensor:
+    """Mean and standard deviation of each stage's channels, mean alone of the last: (B, pooled_width).
+
+    The spread of early features is a learned version of the natural-scene statistics; averages alone lose it.
+    """
+    parts: list[torch.Tensor] = []
+    for stage in maps[:-1]:
+        flat = stage.flatten(2)
+        parts += [flat.mean(2), (flat.var(2, correction=0) + 1e-5).sqrt()]
+    parts.append(maps[-1].mean((2, 3)))
+    return torch.cat(parts, 1)

@@ -1,0 +1,155 @@
+"""The scorer: tokens of the views and the statistics, learned queries over them, prompts as classifiers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from medq_vlm import vocab
+from medq_vlm.config import ScorerConfig
+from medq_vlm.encoder import backbone, prompts
+from medq_vlm.encoder.preprocess import channels
+from medq_vlm.encoder.tokenizer import tokenize
+
+K, A, M, N = len(vocab.KIND_NAMES), len(vocab.ATTRIBUTES), len(vocab.MODALITIES), len(vocab.ANATOMIES)
+KIND_WIDTH = 32  # of the space in which an image meets the severity texts of one kind
+UNKNOWN = M  # modality id of an image whose header does not say
+
+
+@dataclass
+class Outputs:
+    """Logits of one batch."""
+
+    score: torch.Tensor  # (B, 21)
+    kinds: torch.Tensor  # (B, K, 5): severity 0, 1, 2, 3, 4
+    attributes: torch.Tensor  # (B, A, 2): good, bad
+    modality: torch.Tensor  # (B, M)
+    anatomy: torch.Tensor  # (B, N)
+    medical: torch.Tensor  # (B,): an image of a known modality and not a photograph, page or blank frame
+    queries: torch.Tensor  # (B, Q, D): the tokens that later parts read
+
+    def score_mean(self) -> torch.Tensor:
+        """Expected score 0 to 4, (B,)."""
+        bins = torch.linspace(0, 4, vocab.SCORE_BINS, device=self.score.device)
+        return (self.score.softmax(-1) * bins).sum(-1)
+
+    def severities(self) -> torch.Tensor:
+        """Expected severity 0 to 4 per kind, (B, K)."""
+        return (self.kinds.softmax(-1) * torch.arange(5.0, device=self.kinds.device)).sum(-1)
+
+
+class Scorer(nn.Module):
+    """Weights of the towers and of the fusion head."""
+
+    clip: Any  # open_clip's CustomTextCLIP
+    pooled_width: int  # length of a view's pooled tower features
+    prompt_ids: torch.Tensor
+    statistics_mean: torch.Tensor
+    statistics_std: torch.Tensor
+
+    def __init__(self, config: ScorerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.clip = backbone.build_clip(config.clip)
+        dim = config.width
+        self.register_buffer("statistics_mean", torch.zeros(config.statistics))
+        self.register_buffer("statistics_std", torch.ones(config.statistics))
+        self.pooled_width = backbone.pooled_width(self.clip.visual.trunk)
+        self.view_in = nn.Sequential(nn.LayerNorm(self.pooled_width), nn.Linear(self.pooled_width, dim))
+        self.view_type = nn.Parameter(torch.zeros(2, dim))  # tile, global
+        self.statistics_in = nn.Sequential(
+            nn.Linear(max(1, config.statistics), 2 * dim),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(2 * dim, dim),
+        )
+        self.modality_in = nn.Embedding(M + 1, dim)
+        self.queries = nn.Parameter(torch.randn(config.queries, dim) * 0.02)
+        self.attend = nn.MultiheadAttention(dim, config.heads, batch_first=True)
+        self.norm = nn.LayerNorm(dim)
+        self.drop = nn.Dropout(config.dropout)
+        self.mix = nn.Sequential(
+            nn.Linear((config.queries + 2) * dim, 2 * dim),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(2 * dim, dim),
+        )
+        embed = self.clip.text.text_projection.shape[1]
+        self.to_kinds = nn.Linear(dim, K * KIND_WIDTH)
+        self.kind_text = nn.Linear(embed, KIND_WIDTH, bias=False)
+        self.to_embed = nn.Linear(dim, embed)
+        self.kind_bias = nn.Parameter(torch.tensor([2.0, 0.0, 0.0, 0.0, 0.0]).repeat(K, 1))
+        self.to_score = nn.Linear(dim, vocab.SCORE_BINS)
+        self.to_medical = nn.Linear(dim, 1)
+        self.register_buffer("prompt_ids", tokenize(prompts.all_texts()), persistent=False)
+
+    def view_tokens(self, planes: torch.Tensor) -> torch.Tensor:
+        """Views (B, 1 or 3, H, W) -> pooled tower features (B, P)."""
+        return backbone.pool(backbone.stage_maps(self.clip.visual.trunk, channels(planes)))
+
+    def anchors(self) -> torch.Tensor:
+        """Text-tower embeddings of all prompts about their mean, unit length, (T, E).
+
+        The mean is what every prompt shares; left in, it hides the difference of two prompts for most of a training.
+        """
+        embedded = self.clip.encode_text(self.prompt_ids)
+        return F.normalize(embedded - embedded.mean(0), dim=-1)
+
+    def forward(
+        self, tiles: torch.Tensor, whole: torch.Tensor, statistics: torch.Tensor, modality: torch.Tensor,
+        anchors: torch.Tensor,
+    ) -> Outputs:  # fmt: skip
+        """One tile and the whole view of each image, (B, 3, t, t) and (B, 3, g, g), as in training."""
+        tokens = self.view_tokens(tiles)[:, None]  # B 1 P
+        return self.fuse(tokens, self.view_tokens(whole), statistics, modality, anchors)
+
+    def fuse(
+        self, tiles: torch.Tensor, whole: torch.Tensor, statistics: torch.Tensor, modality: torch.Tensor,
+        anchors: torch.Tensor, tile_mask: torch.Tensor | None = None,
+    ) -> Outputs:  # fmt: skip
+        """Pooled features -> logits.
+
+        tiles (B, V, P), whole (B, P), statistics (B, F) raw, modality (B,) ids with UNKNOWN, anchors (T, E),
+        tile_mask (B, V) True where a tile is padding.
+        """
+        b = tiles.shape[0]
+        stats = ((statistics - self.statistics_mean) / self.statistics_std).clamp(-6, 6)
+        stat = self.statistics_in(stats if self.config.statistics else tiles.new_zeros(b, 1))
+        context = self.modality_in(modality)
+        tokens = [stat[:, None], context[:, None]]
+        mask = torch.zeros(b, 2, dtype=torch.bool, device=tiles.device)
+        if self.config.use_tower:
+            views = torch.cat(
+                [self.view_in(tiles) + self.view_type[0], (self.view_in(whole) + self.view_type[1])[:, None]],
+                1,
+            )
+            tokens.append(views)
+            pad = tile_mask if tile_mask is not None else mask.new_zeros(b, tiles.shape[1])
+            mask = torch.cat([mask, pad, mask.new_zeros(b, 1)], 1)
+        sequence = self.drop(self.norm(torch.cat(tokens, 1)))  # B, 2 + V + 1, D
+        query = self.queries.expand(b, -1, -1)
+        read, _ = self.attend(query, sequence, sequence, key_padding_mask=mask, need_weights=False)
+        features = self.mix(torch.cat([read.flatten(1), stat, context], 1))  # B, D
+        return self._classify(features, read, anchors)
+
+    def _classify(self, features: torch.Tensor, read: torch.Tensor, anchors: torch.Tensor) -> Outputs:
+        kind_anchor, attribute_anchor, modality_anchor, anatomy_anchor = anchors.split(prompts.split_sizes())
+        b = features.shape[0]
+        scale = self.clip.logit_scale.exp().clamp(max=50.0)
+        per_kind = self.to_kinds(features).view(b, K, KIND_WIDTH)
+        levels = self.kind_text(kind_anchor).view(K, 5, KIND_WIDTH)
+        kinds = scale * torch.einsum("bkd,kld->bkl", per_kind, levels) + self.kind_bias
+        embed = F.normalize(self.to_embed(features), dim=-1)
+        return Outputs(
+            score=self.to_score(features),
+            kinds=kinds,
+            attributes=(scale * embed @ attribute_anchor.T).view(b, A, 2),
+            modality=scale * embed @ modality_anchor.T,
+            anatomy=scale * embed @ anatomy_anchor.T,
+            medical=self.to_medical(features)[:, 0],
+            queries=read,
+        )

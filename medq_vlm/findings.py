@@ -1,0 +1,96 @@
+"""Scores of slices -> findings: which kinds to name, how severe, where, with what evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from medq_vlm import vocab
+from medq_vlm.checkpoint import Calibration
+from medq_vlm.evidence import for_kind
+from medq_vlm.schema import Finding, Location, Measurement
+from medq_vlm.slice_scores import SliceScores
+
+Heat = Callable[[SliceScores, str], np.ndarray]  # native heat map (H, W) of a kind on a slice
+
+MOST = 6  # findings in one result, the worst first
+WORST_SHARE = 0.25  # a volume's severity is the mean of its worst quarter of slices
+LOCAL_KINDS = frozenset((
+    "dropout", "metal", "susceptibility", "collimation", "shadow", "reverberation", "specular", "bubble", "dark_spot",
+    "stain", "fold", "occlusion",
+))  # fmt: skip
+
+
+def collect(
+    heat: Heat, scored: Sequence[SliceScores], measured: Sequence[Measurement], modality: str,
+    calibration: Calibration,
+) -> tuple[Finding, ...]:  # fmt: skip
+    """Findings of a slice or volume, worst first."""
+    kinds = vocab.kinds_for(modality)
+    table = np.array([[s.severity.get(kind, 0.0) for kind in kinds] for s in scored])  # S K
+    worst = max(1, round(WORST_SHARE * len(scored)))
+    level = np.sort(table, axis=0)[-worst:].mean(0)
+    chosen = [k for k in np.argsort(-level) if level[k] >= calibration.kind_threshold.get(kinds[k], 1.0)][:MOST]
+    return tuple(
+        _finding(heat, scored, table[:, k], kinds[k], float(level[k]), measured, modality, calibration) for k in chosen
+    )
+
+
+def _finding(
+    heat: Heat, scored: Sequence[SliceScores], severities: np.ndarray, kind: str, level: float,
+    measured: Sequence[Measurement], modality: str, calibration: Calibration,
+) -> Finding:  # fmt: skip
+    peak = scored[int(np.argmax(severities))]
+    location = _locate(heat, peak, kind)
+    affected = np.flatnonzero(severities >= min(calibration.kind_threshold.get(kind, 1.0), float(severities.max())))
+    if len(scored) > 1:
+        span = (scored[int(affected[0])].index, scored[int(affected[-1])].index)
+        location = Location(span, location.box, location.words)
+    cause, impact, remedy = vocab.text_for(kind, modality)
+    scheme, value, meaning = vocab.KIND[kind].code
+    names = for_kind(kind)
+    word = vocab.severity_word(level)
+    return Finding(
+        kind=kind,
+        severity=word if word != "none" else "mild",  # above its threshold, so it is there
+        severity_value=level,
+        confidence=max(s.kind_probability[kind] for s in scored),
+        location=location,
+        evidence=tuple(m for m in measured if m.name in names),
+        cause=cause,
+        impact=impact,
+        remedy=remedy,
+        code={"scheme": scheme, "value": value, "meaning": meaning},
+    )
+
+
+def _locate(heat: Heat, scores: SliceScores, kind: str) -> Location:
+    """Box and words for a local kind; a global kind is everywhere."""
+    if kind not in LOCAL_KINDS:
+        return Location(None, None, "whole image")
+    box = hottest_box(heat(scores, kind))
+    return Location(None, box, place_words(box, scores.box) if box else "whole image")
+
+
+def hottest_box(heat: np.ndarray, share: float = 0.5) -> tuple[int, int, int, int] | None:
+    """Box (x0, y0, x1, y1) of the connected region above `share` of the maximum that holds the maximum."""
+    if heat.max() <= 0:
+        return None
+    labels, _ = ndimage.label(heat >= share * heat.max())
+    region = labels == labels[np.unravel_index(int(np.argmax(heat)), heat.shape)]
+    rows, cols = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    return int(cols[0]), int(rows[0]), int(cols[-1]) + 1, int(rows[-1]) + 1
+
+
+def place_words(box: tuple[int, int, int, int], body: tuple[int, int, int, int]) -> str:
+    """The box's centre in words relative to the body box."""
+    x0, y0, x1, y1 = body
+    cx = ((box[0] + box[2]) / 2 - x0) / max(1, x1 - x0)
+    cy = ((box[1] + box[3]) / 2 - y0) / max(1, y1 - y0)
+    row = "upper" if cy < 1 / 3 else "lower" if cy > 2 / 3 else "middle"
+    column = "left" if cx < 1 / 3 else "right" if cx > 2 / 3 else "centre"
+    if (row, column) == ("middle", "centre"):
+        return "centre of the image"
+    return f"{row} {column} of the image"

@@ -1,0 +1,31 @@
+"""The pictures of a report: which slice to show, and where its worst finding lies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from medq_vlm.io.display import to_display
+from medq_vlm.pipeline import MedQ
+from medq_vlm.schema import Assessment, ImageSample
+
+
+def images(medq: MedQ, sample: ImageSample, result: Assessment) -> dict[str, Any]:
+    """What report.picture.make_picture takes: "display" uint8, "heat" float (H, W) or None, "slice_index".
+
+    The slice is the worst one among those of the worst finding; without findings the worst of all. The heat
+    map shows where that finding comes from, and is left out when there is none.
+    """
+    index = shown_slice(result)
+    heat = None
+    if result.findings:
+        heat = medq.heat(sample, medq.score_slice(sample, index), result.findings[0].kind)
+    return {"display": to_display(sample, index), "heat": heat, "slice_index": index}
+
+
+def shown_slice(result: Assessment) -> int:
+    """Index of the slice a report shows."""
+    span = result.findings[0].location.slices if result.findings else None
+    candidates = [one for one in result.slices if span is None or span[0] <= one["index"] <= span[1]]
+    if not candidates:
+        return 0
+    return int(min(candidates, key=lambda one: one["score"])["index"])

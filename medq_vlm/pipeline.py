@@ -1,0 +1,235 @@
+"""From an ImageSample to an Assessment: the one place where the parts meet.
+
+medq = MedQ.load()
+for assessment in medq.assess("scan.dcm"): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medq_vlm import __version__, checkpoint, evidence, findings, io, vocab
+from medq_vlm.encoder import predict
+from medq_vlm.encoder.preprocess import Canonical, canonical, resize
+from medq_vlm.encoder.scorer import UNKNOWN, Outputs
+from medq_vlm.evidence.statistics import features
+from medq_vlm.report.describe import describe
+from medq_vlm.schema import Assessment, ImageSample, Recognised
+from medq_vlm.slice_scores import SliceScores
+
+Progress = Callable[[int, int], None]
+BINS = np.linspace(0.0, 4.0, vocab.SCORE_BINS)
+SMALLEST_SIDE_PX = 32
+HEADER_TRUST = 0.1  # a header that names a modality lowers the bar for "not a medical image" to this share
+
+
+class MedQ:
+    """A loaded model. Holds weights and nothing of any image."""
+
+    def __init__(self, loaded: checkpoint.Checkpoint) -> None:
+        self.checkpoint = loaded
+
+    @classmethod
+    def load(cls, preset: str = "nano") -> MedQ:
+        """Load a preset or a folder of weights. Raises ModelError (exit code 5) when missing or corrupt."""
+        return cls(checkpoint.load(preset))
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Name, version and weights' sha256, as stamped on every result."""
+        meta = self.checkpoint.meta
+        sha256 = meta["sha256"][checkpoint.WEIGHTS_FILE]
+        return {"name": str(meta["name"]), "version": __version__, "sha256": sha256}
+
+    def assess(
+        self, path: str | Path, acquisition: str | None = None, progress: Progress | None = None
+    ) -> list[Assessment]:
+        """Read a file, series folder or zip and assess each image or series in it. Raises IngestError."""
+        return [self.assess_sample(sample, acquisition, progress) for sample in io.load(path)]
+
+    def assess_sample(
+        self, sample: ImageSample, acquisition: str | None = None, progress: Progress | None = None
+    ) -> Assessment:
+        """Assess one image or volume; `acquisition` replaces the description from the header."""
+        if acquisition is not None:
+            sample = replace(sample, acquisition=acquisition)
+        scored = []
+        for index in range(sample.slices):
+            scored.append(self.score_slice(sample, index))
+            if progress is not None:
+                progress(index + 1, sample.slices)
+        return self._combine(sample, scored)
+
+    def heat(self, sample: ImageSample, scores: SliceScores, kind: str) -> np.ndarray:
+        """Where `kind` shows on a scored slice: float32 (H, W) of the native slice, 0 to 1, 0 outside the body box.
+
+        Reads the slice once more: keeping the towers' maps of every slice of a volume would cost gigabytes.
+        """
+        view, encoded = self._encode(sample, scores.index)
+        heat = predict.heat_map(
+            self.checkpoint.model, encoded, _modality_id(scores.modality), self.checkpoint.anchors,
+            vocab.KIND_NAMES.index(kind),
+        )  # fmt: skip
+        x0, y0, x1, y1 = view.box
+        out = np.zeros(view.size, np.float32)
+        out[y0:y1, x0:x1] = np.clip(resize(heat, (y1 - y0, x1 - x0)), 0, 1)
+        return out
+
+    def _encode(self, sample: ImageSample, index: int) -> tuple[Canonical, predict.EncodedSlice]:
+        view = canonical(sample, index, self.checkpoint.view)
+        statistics = features(view.plane, view.mask)
+        return view, predict.encode(self.checkpoint.model, view, statistics, self.checkpoint.view)
+
+    def score_slice(self, sample: ImageSample, index: int = 0) -> SliceScores:
+        """Score one slice; the same pixels give the same numbers alone or among others."""
+        model, anchors = self.checkpoint.model, self.checkpoint.anchors
+        view, encoded = self._encode(sample, index)
+        with torch.no_grad():
+            blind = predict.predict(model, encoded, UNKNOWN, anchors)
+            told = (
+                blind
+                if sample.modality is None
+                else predict.predict(model, encoded, _modality_id(sample.modality), anchors)
+            )
+        by_image = dict(zip(vocab.MODALITIES, blind.modality[0].softmax(-1).tolist(), strict=True))
+        modality = sample.modality or max(by_image, key=lambda name: by_image[name])
+        reason = self._refusal(sample, index, float(blind.medical.sigmoid()))
+        return self._slice_scores(index, told, by_image, modality, reason, view)
+
+    def _slice_scores(
+        self, index: int, out: Outputs, by_image: dict[str, float], modality: str, reason: str,
+        view: Canonical,
+    ) -> SliceScores:  # fmt: skip
+        calibration = self.checkpoint.calibration
+        raw = out.score[0].softmax(-1).double().numpy()
+        distribution = warp(raw, np.interp(BINS, calibration.score_raw, calibration.score_to))
+        score = float(distribution @ BINS)
+        spread = float(np.sqrt((BINS - raw @ BINS) ** 2 @ raw))
+        half = calibration.interval_scale * max(0.05, spread)
+        severities = out.severities()[0].tolist()
+        present = (1.0 - out.kinds[0].softmax(-1)[:, 0]).tolist()
+        kinds = vocab.kinds_for(modality)
+        position = {name: vocab.KIND_NAMES.index(name) for name in kinds}
+        return SliceScores(
+            index=index,
+            score=score,
+            interval=(max(0.0, score - half), min(4.0, score + half)),
+            distribution=distribution,
+            reject_probability=float(distribution[BINS < 1.5 - 1e-9].sum()),
+            severity={name: severities[k] for name, k in position.items()},
+            kind_probability={name: present[k] for name, k in position.items()},
+            attributes=dict(zip(vocab.ATTRIBUTES, out.attributes[0].softmax(-1)[:, 0].tolist(), strict=True)),
+            modality_probability=by_image,
+            anatomy_probability=dict(zip(vocab.ANATOMIES, out.anatomy[0].softmax(-1).tolist(), strict=True)),
+            modality=modality,
+            assessable=not reason,
+            reason=reason,
+            box=view.box,
+            body_share=float(view.mask.mean()),
+        )
+
+    def _refusal(self, sample: ImageSample, index: int, medical: float) -> str:
+        """Why this slice must not be scored, "" when it may be."""
+        pixels = sample.pixels[index]
+        h, w = pixels.shape[:2]
+        if min(h, w) < SMALLEST_SIDE_PX:
+            return f"The image is {w} x {h} pixels; at least {SMALLEST_SIDE_PX} on each side are needed."
+        if not np.isfinite(pixels).any() or float(np.nanmax(pixels) - np.nanmin(pixels)) <= 0:
+            return "The image is blank: all pixels have one value."
+        bar = self.checkpoint.calibration.medical_threshold * (HEADER_TRUST if sample.modality else 1.0)
+        if medical < bar:
+            return "The content does not look like a medical image of a modality this model knows."
+        return ""
+
+    def _combine(self, sample: ImageSample, scored: Sequence[SliceScores]) -> Assessment:
+        """Slices -> one result: weights by body area, findings from the slices that show them."""
+        calibration = self.checkpoint.calibration
+        able = [s for s in scored if s.assessable]
+        best = able or list(scored)
+        weights = np.array([max(1e-3, s.body_share) * (s.assessable or not able) for s in scored])
+        weights /= weights.sum()
+        distribution = np.sum([w * s.distribution for w, s in zip(weights, scored, strict=True)], axis=0)
+        score = float(distribution @ BINS)
+        half = float(np.mean([s.interval[1] - s.interval[0] for s in best]) / 2)
+        modality = _recognise(sample.modality, [s.modality_probability for s in best])
+        anatomy = _recognise(sample.anatomy, [s.anatomy_probability for s in best])
+        shown = min(best, key=lambda s: s.score)
+        measured = evidence.measure(
+            sample.pixels[shown.index], modality.value, sample.unit, sample.spacing_mm[1:],
+            None if sample.valid is None else sample.valid[shown.index], sample.inverted,
+        )  # fmt: skip
+        found = (
+            findings.collect(partial(self.heat, sample), best, measured, str(modality.value), calibration)
+            if able
+            else ()
+        )
+        result = Assessment(
+            source={"path": sample.path, "sha256": sample.sha256, "slices": sample.slices},
+            modality=modality,
+            anatomy=anatomy,
+            acquisition=sample.acquisition,
+            score=score if able else None,
+            score_interval=(max(0.0, score - half), min(4.0, score + half)) if able else None,
+            score_distribution=tuple(float(v) for v in distribution) if able else (),
+            percentile=_percentile(score, calibration.reference.get(str(modality.value))) if able else None,
+            verdict=vocab.verdict_word(score) if able else None,
+            assessable=bool(able),
+            reason="" if able else scored[0].reason,
+            reject_probability=float(distribution[BINS < 1.5 - 1e-9].sum()) if able else None,
+            attributes=_mean_attributes(best) if able else {},
+            findings=found,
+            slices=_slice_rows(scored, weights) if able else (),
+            evidence=measured,
+            warnings=sample.warnings,
+            description="",
+            model=self.identity,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            acquisition_fields=sample.acquisition_fields,
+        )  # fmt: skip
+        return replace(result, description=describe(result))
+
+
+def warp(distribution: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Move the mass of each bin to a new position and share it between the two bins around it; the mean is exact."""
+    step = BINS[1]
+    place = np.clip(positions, 0.0, 4.0) / step
+    low = np.minimum(place.astype(int), len(BINS) - 2)
+    share = place - low
+    out = np.zeros(len(BINS))
+    np.add.at(out, low, distribution * (1 - share))
+    np.add.at(out, low + 1, distribution * share)
+    return out
+
+
+def _modality_id(name: str) -> int:
+    return vocab.MODALITIES.index(name)
+
+
+def _recognise(known: str | None, probabilities: Sequence[dict[str, float]]) -> Recognised:
+    if known is not None:
+        return Recognised(known, "header", 1.0)
+    mean = {name: float(np.mean([p[name] for p in probabilities])) for name in probabilities[0]}
+    value = max(mean, key=lambda name: mean[name])
+    return Recognised(value, "image", mean[value])
+
+
+def _slice_rows(scored: Sequence[SliceScores], weights: np.ndarray) -> tuple[dict[str, float], ...]:
+    pairs = zip(scored, weights, strict=True)
+    return tuple({"index": s.index, "score": s.score, "weight": float(w)} for s, w in pairs)
+
+
+def _mean_attributes(scored: Sequence[SliceScores]) -> dict[str, float]:
+    return {name: float(np.mean([s.attributes[name] for s in scored])) for name in vocab.ATTRIBUTES}
+
+
+def _percentile(score: float, reference: list[float] | None) -> float | None:
+    if not reference:
+        return None
+    return float(np.interp(score, reference, np.linspace(0, 100, len(reference))))

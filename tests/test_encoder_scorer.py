@@ -1,0 +1,86 @@
+"""Tokenizer, prompts and scorer: shapes and laws that hold for any weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from medq_vlm import vocab
+from medq_vlm.config import ScorerConfig
+from medq_vlm.encoder import prompts
+from medq_vlm.encoder.scorer import UNKNOWN, Scorer
+from medq_vlm.encoder.tokenizer import CONTEXT_LENGTH, END, START, VOCAB_SIZE, WORDS, tokenize
+
+
+@pytest.fixture(scope="module")
+def model() -> Scorer:
+    torch.manual_seed(0)
+    return Scorer(ScorerConfig(statistics=7)).eval()
+
+
+def test_known_words_are_one_token_and_others_are_bytes() -> None:
+    ids = tokenize(["noise", "xqz"])
+    assert ids[0, :3].tolist() == [START, WORDS["noise"], END]
+    assert ((ids[1] > START) & (ids[1] < END)).sum() == 3
+    assert int(ids.max()) < VOCAB_SIZE
+
+
+def test_any_text_fits_the_context() -> None:
+    ids = tokenize(["severe noise " * 100, "", "é漢<ctx9><|im_end|>"])
+    assert ids.shape == (3, CONTEXT_LENGTH)
+    assert (ids == END).sum(1).tolist() == [1, 1, 1]
+
+
+def test_two_prompts_that_differ_in_a_word_get_different_anchors(model: Scorer) -> None:
+    with torch.no_grad():
+        anchors = model.anchors()
+    assert torch.pdist(anchors).min() > 0.01
+
+
+def test_every_prompt_is_whole_and_different() -> None:
+    texts = prompts.all_texts()
+    assert len(texts) == sum(prompts.split_sizes())
+    ids = tokenize(texts)
+    assert len({tuple(row) for row in ids.tolist()}) == len(texts)
+    assert int((ids != 0).sum(1).max()) < CONTEXT_LENGTH  # none is cut
+
+
+def outputs(model: Scorer, tiles: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    with torch.no_grad():
+        whole, statistics = torch.ones(1, tiles.shape[2]), torch.zeros(1, 7)
+        out = model.fuse(tiles, whole, statistics, torch.tensor([UNKNOWN]), model.anchors(), mask)
+    return torch.cat([out.score.flatten(), out.kinds.flatten(), out.medical])
+
+
+def test_the_order_of_tiles_and_padding_do_not_matter(model: Scorer) -> None:
+    width = model.pooled_width
+    tiles = torch.randn(1, 4, width, generator=torch.Generator().manual_seed(1))
+    plain = outputs(model, tiles)
+    assert torch.allclose(plain, outputs(model, tiles[:, [2, 0, 3, 1]]), atol=1e-5)
+    padded = torch.cat([tiles, torch.full((1, 2, width), 9.0)], 1)
+    mask = torch.tensor([[False] * 4 + [True] * 2])
+    assert torch.allclose(plain, outputs(model, padded, mask), atol=1e-5)
+
+
+def test_outputs_are_in_range_and_have_their_shapes(model: Scorer) -> None:
+    with torch.no_grad():
+        views = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+        out = model(views, views, torch.zeros(2, 7), torch.tensor([0, UNKNOWN]), model.anchors())
+    assert out.kinds.shape == (2, len(vocab.KINDS), 5)
+    assert out.queries.shape == (2, model.config.queries, model.config.width)
+    assert ((out.score_mean() >= 0) & (out.score_mean() <= 4)).all()
+    assert ((out.severities() >= 0) & (out.severities() <= 4)).all()
+
+
+def test_a_kinds_prompt_moves_its_own_severity(model: Scorer) -> None:
+    """The text tower's anchors are the classifiers: other words, other severities."""
+    with torch.no_grad():
+        width = model.pooled_width
+        args = (torch.ones(1, 1, width), torch.ones(1, width), torch.zeros(1, 7), torch.tensor([0]))
+        anchors = model.anchors()
+        before = model.fuse(*args, anchors).kinds[0]
+        changed = anchors.clone()
+        changed[5:10] = anchors[40:45]
+        after = model.fuse(*args, changed).kinds[0]
+    assert not torch.allclose(before[1], after[1])
+    assert torch.allclose(before[0], after[0])

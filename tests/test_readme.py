@@ -1,0 +1,98 @@
+"""Every command of the README is accounted for, and runs as written on small inputs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medq_vlm import phantoms
+from medq_vlm.io.examples import CT_HEAD, CT_SMALL, MR_SMALL, example
+from medq_vlm.io.write import write
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line.strip()]
+PYTHON = [text for kind, text in BLOCKS if kind == "python"]
+
+# Make targets build an environment, which this test already runs in: what they run is tested instead.
+MAKE = {"make demo": "medq_vlm.cli demo", "make test": "pytest", "make lint": "ruff check"}
+PROGRAMS = {"medq": "medq_vlm.cli", ".venv/bin/medq": "medq_vlm.cli"}
+MODULES = ("eval.", "training.")
+# `medq download` fetches from the package index: its paths without one are in test_language_base.py.
+NOT_RUN_HERE = ("medq download", "make demo", "make test", "make lint")
+EXPECTED_CODE = {"medq assess images/*.dcm --no-text --fail-below 2.5": (0, 4)}  # the gate may close
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the README's commands name; commands run in it, one after the other."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copy(example(CT_HEAD), folder / "scan.dcm")
+    for name in ("series", "images"):
+        (folder / name).mkdir()
+    shutil.copy(example(CT_SMALL), folder / "series" / "1.dcm")
+    rows = ["path,modality,anatomy,group,reference_quality"]
+    for modality, source in (("ct", CT_SMALL), ("mr", MR_SMALL)):
+        shutil.copy(example(source), folder / "images" / f"{modality}.dcm")
+        np.save(folder / "images" / f"{modality}.npy", phantoms.phantom(modality, seed=1, size=128).pixels)
+        rows.append(f"{modality}.npy,{modality},,{modality},pristine")
+    (folder / "images" / "manifest.csv").write_text("\n".join(rows) + "\n")
+    write(phantoms.phantom("dermoscopy", seed=1, size=128), folder / "photo.png")
+    return folder
+
+
+def as_run(command: str, folder: Path) -> tuple[list[str], Path | None]:
+    """Arguments of a README command, with `medq` and `python` of this environment, and where stdout goes."""
+    words = shlex.split(command)
+    target = None
+    if ">" in words:
+        target, words = folder / words[words.index(">") + 1], words[: words.index(">")]
+    if words[0] in PROGRAMS:
+        words = ["python", "-m", PROGRAMS[words[0]], *words[1:]]
+    assert words[0] in ("python", ".venv/bin/python"), f"'{command}' is not accounted for"
+    assert words[1] == "-m", f"'{command}' is not accounted for"
+    assert words[2].startswith((*MODULES, "medq_vlm.")), f"'{command}' is not accounted for"
+    spread = [str(path) for word in words[3:] for path in (sorted(folder.glob(word)) if "*" in word else [word])]
+    return [sys.executable, "-m", words[2], *spread], target
+
+
+@pytest.mark.parametrize("command", [one for one in COMMANDS if one not in NOT_RUN_HERE])
+def test_command_runs_as_written(command: str, workplace: Path) -> None:
+    arguments, target = as_run(command, workplace)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(arguments, cwd=workplace, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode in EXPECTED_CODE.get(command, (0,)), done.stderr[-2000:]
+    if target is not None:
+        target.write_text(done.stdout)
+
+
+def test_make_targets_exist_and_run_what_is_tested() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = [command for command in COMMANDS if command.startswith("make ")]
+    for command in named:
+        recipe = makefile.split(f"\n{command.split()[1]}:")[1].split("\n\n")[0]
+        assert MAKE[command] in recipe
+
+
+@pytest.mark.parametrize("code", PYTHON)
+def test_python_runs_as_written(code: str, workplace: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=workplace, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout
+
+
+def test_every_file_it_names_exists() -> None:
+    named = re.findall(r"`((?:medq_vlm|training|eval|tests|docs)/[\w./]*)`|\]\((docs/[^)]+)\)", README)
+    missing = [name for pair in named for name in pair if name and not (ROOT / name).exists()]
+    assert not missing

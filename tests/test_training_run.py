@@ -1,0 +1,84 @@
+"""The training way from shards to weights on phantoms, in a minute: it runs, resumes and explains itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medq_vlm import checkpoint, vocab
+from medq_vlm.phantoms import phantom
+from training import synthesize, train_quality
+from training.rendering import as_picture, render_after, render_before
+from training.sources import HELD_OUT_SOURCES, split_of
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shards")
+    before = synthesize.QUADS_PER_SHARD
+    synthesize.QUADS_PER_SHARD = 8
+    try:
+        for split in ("train", "validation"):
+            synthesize.main(["--out", str(folder), "--shards", "2", "--split", split])
+    finally:
+        synthesize.QUADS_PER_SHARD = before
+    return folder
+
+
+def test_a_shard_depends_on_its_number_alone(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthesize, "QUADS_PER_SHARD", 8)
+    synthesize.main(["--out", str(tmp_path), "--shards", "2", "--first", "1"])
+    for name in ("train_00001.planes.npy", "train_00001.wholes.npy"):
+        assert np.array_equal(np.load(shards / name), np.load(tmp_path / name))
+
+
+def test_labels_hold_what_was_done(shards: Path) -> None:
+    rows = dict(np.load(shards / "train_00000.npz"))
+    assert set(rows["medical"].tolist()) <= {True, False}
+    for severities, quality, modality in zip(rows["severities"], rows["quality"], rows["modality"], strict=True):
+        kinds = [vocab.KIND_NAMES[k] for k in np.flatnonzero(severities)]
+        if modality >= 0:
+            assert set(kinds) <= set(vocab.kinds_for(vocab.MODALITIES[modality]))
+            assert quality == pytest.approx(synthesize.quality(severities), abs=1e-5)
+    assert np.isfinite(rows["statistics"]).all()
+
+
+def test_training_resumes_and_writes_weights_that_load(shards: Path, tmp_path: Path) -> None:
+    common = ["--shards", str(shards), "--out", str(tmp_path), "--head-epochs", "1", "--cpu"]
+    train_quality.main([*common, "--steps", "1", "--check-every", "1"])
+    first = json.loads((tmp_path / "tower" / "progress.json").read_text())
+    train_quality.main([*common, "--steps", "2", "--check-every", "1"])
+    second = json.loads((tmp_path / "tower" / "progress.json").read_text())
+    assert (first["step"], second["step"], second["average_step"]) == (1, 2, 2)
+    loaded = checkpoint.load(str(tmp_path / "nano"))
+    assert loaded.meta["held_out_sources"] == list(HELD_OUT_SOURCES)
+    assert loaded.anchors.shape[0] > 200
+    assert "Not a medical device" in (tmp_path / "nano" / "CARD.md").read_text()
+
+
+def test_a_subject_is_on_one_side_of_the_split() -> None:
+    assert {split_of(source, "any") for source in HELD_OUT_SOURCES} == {"held-out"}
+    sides = [split_of("phantom", f"phantom/ct/{seed}") for seed in range(400)]
+    assert sides == [split_of("phantom", f"phantom/ct/{seed}") for seed in range(400)]
+    assert 20 < sides.count("validation") < 80
+
+
+def test_rendering_depends_on_the_generator_alone_and_keeps_the_content() -> None:
+    clean = phantom("xray", 8, 200)
+    first = render_after(render_before(clean, np.random.default_rng(3)), np.random.default_rng(4))
+    again = render_after(render_before(clean, np.random.default_rng(3)), np.random.default_rng(4))
+    assert np.array_equal(first.pixels, again.pixels)
+
+
+def test_a_picture_has_eight_bits_and_one_window_per_seed() -> None:
+    clean = phantom("ct", 8, 128)
+    pictures = [as_picture(clean, seed) for seed in range(12)]
+    shown = [p for p in pictures if p.bits == 8 and p.unit == "value"]
+    assert 0 < len(shown) < 12
+    for picture in shown:
+        assert np.array_equal(picture.pixels, np.round(picture.pixels))
+        assert picture.pixels.min() >= 0 and picture.pixels.max() <= 255
+    assert np.array_equal(as_picture(clean, 2).pixels, as_picture(clean, 2).pixels)

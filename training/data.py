@@ -1,0 +1,134 @@
+"""Shards on disk -> batches of views. Pixels stay in memory maps; labels are small and held in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medq_vlm.config import ViewConfig
+from medq_vlm.encoder.preprocess import tile_origins
+from medq_vlm.encoder.scorer import UNKNOWN
+from training.synthesize import CODE_OFFSET, CODE_SCALE, VERSIONS
+
+
+@dataclass
+class Labels:
+    """Targets of one batch."""
+
+    quality: torch.Tensor  # (B,) 0 to 4
+    severities: torch.Tensor  # (B, K) 0 to 4
+    medical: torch.Tensor  # (B,) 1 or 0
+    modality: torch.Tensor  # (B,) id, -1 unknown
+    anatomy: torch.Tensor  # (B,) id, -1 unknown
+    given: torch.Tensor  # (B,) modality id told to the model, UNKNOWN when it has to see for itself
+    quad: torch.Tensor  # (B,) versions of one content share it
+
+    def to(self, device: torch.device) -> Labels:
+        return Labels(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+class Shards:
+    """All samples of the shards of one split, in quads of VERSIONS."""
+
+    def __init__(self, folder: Path, split: str, view: ViewConfig) -> None:
+        self.view = view
+        paths = sorted(p for p in folder.glob(f"{split}_*.npz") if not p.name.endswith(".partial.npz"))
+        if not paths:
+            raise FileNotFoundError(f"No '{split}' shards in {folder}; make them with python -m training.synthesize.")
+        self.planes = [np.load(p.with_suffix(".planes.npy"), mmap_mode="r") for p in paths]
+        self.wholes = [np.load(p.with_suffix(".wholes.npy"), mmap_mode="r") for p in paths]
+        rows = [dict(np.load(p)) for p in paths]
+        self.labels = {key: np.concatenate([r[key] for r in rows]) for key in rows[0]}
+        self.shard = np.concatenate([np.full(len(r["quality"]), i) for i, r in enumerate(rows)])
+        shapes = self.labels["shape"].astype(np.int64)
+        area = shapes.prod(1)
+        small = view.global_px**2 * shapes[:, 2]
+        self.offset = np.concatenate([_starts(area[self.shard == i]) for i in range(len(paths))])
+        self.whole_offset = np.concatenate([_starts(small[self.shard == i]) for i in range(len(paths))])
+
+    def __len__(self) -> int:
+        return len(self.labels["quality"])
+
+    def plane(self, i: int) -> np.ndarray:
+        """uint16 (h, w, 1 or 3) view of the memory map."""
+        h, w, c = (int(v) for v in self.labels["shape"][i])
+        start = int(self.offset[i])
+        return self.planes[self.shard[i]][start : start + h * w * c].reshape(h, w, c)
+
+    def whole(self, i: int) -> np.ndarray:
+        """uint16 (global_px, global_px, 1 or 3)."""
+        side, c = self.view.global_px, int(self.labels["shape"][i][2])
+        start = int(self.whole_offset[i])
+        return self.wholes[self.shard[i]][start : start + side * side * c].reshape(side, side, c)
+
+    def random_tile(self, i: int, rng: np.random.Generator) -> np.ndarray:
+        plane, t = self.plane(i), self.view.tile_px
+        h, w, _ = plane.shape
+        y, x = int(rng.integers(0, max(1, h - t + 1))), int(rng.integers(0, max(1, w - t + 1)))
+        return pad_to(plane[y : y + t, x : x + t], t)
+
+    def all_tiles(self, i: int) -> list[np.ndarray]:
+        plane, t = self.plane(i), self.view.tile_px
+        return [pad_to(plane[y : y + t, x : x + t], t) for y, x in tile_origins(plane.shape[0], plane.shape[1], self.view)]
+
+    def batch_labels(self, index: np.ndarray, rng: np.random.Generator | None) -> Labels:
+        """Labels; with a generator half of the modalities are withheld, without one all are told."""
+        lab = self.labels
+        modality = lab["modality"][index].astype(np.int64)
+        given = np.where(modality < 0, UNKNOWN, modality)
+        if rng is not None:
+            given = np.where(rng.random(len(index)) < 0.5, UNKNOWN, given)
+        return Labels(
+            quality=torch.from_numpy(lab["quality"][index].astype(np.float32)),
+            severities=torch.from_numpy(lab["severities"][index].astype(np.float32)),
+            medical=torch.from_numpy(lab["medical"][index].astype(np.float32)),
+            modality=torch.from_numpy(modality),
+            anatomy=torch.from_numpy(lab["anatomy"][index].astype(np.int64)),
+            given=torch.from_numpy(given),
+            quad=torch.from_numpy(lab["quad"][index].astype(np.int64)),
+        )
+
+    def statistics(self, index: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(self.labels["statistics"][index].astype(np.float32))
+
+    def views(self, index: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """One random flipped tile and the whole view of each sample: (B, 3, t, t), (B, 3, g, g)."""
+        tiles = np.stack([_three(_flip(self.random_tile(i, rng), rng)) for i in index])
+        wholes = np.stack([_three(self.whole(i)) for i in index])
+        return decode(tiles), decode(wholes)
+
+    def quad_batches(self, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+        """Sample indices in batches of `size`, whole quads together, in random order."""
+        quads = rng.permutation(len(self) // VERSIONS)
+        index = (quads[:, None] * VERSIONS + np.arange(VERSIONS)).ravel()
+        return [index[k : k + size] for k in range(0, len(index) - size + 1, size)]
+
+
+def decode(codes: np.ndarray) -> torch.Tensor:
+    """uint16 (B, h, w, 3) -> float32 (B, 3, h, w) under the intensity contract."""
+    return torch.from_numpy(codes.astype(np.float32)).div_(CODE_SCALE).sub_(CODE_OFFSET).permute(0, 3, 1, 2)
+
+
+def pad_to(tile: np.ndarray, side: int) -> np.ndarray:
+    """Mirror a tile of a narrow plane up to (side, side, C)."""
+    h, w = tile.shape[:2]
+    if h == side and w == side:
+        return tile
+    return np.pad(tile, ((0, side - h), (0, side - w), (0, 0)), mode="symmetric")
+
+
+def _three(codes: np.ndarray) -> np.ndarray:
+    return codes if codes.shape[2] == 3 else np.repeat(codes, 3, axis=2)
+
+
+def _flip(tile: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    if rng.random() < 0.5:
+        tile = tile[:, ::-1]
+    return tile
+
+
+def _starts(lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths)[:-1]])

@@ -1,0 +1,158 @@
+"""Calibration on validation subjects, then weights, meta.json and card in one folder."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.optimize import isotonic_regression
+
+from medq_vlm import __version__, checkpoint, vocab
+from medq_vlm.encoder.scorer import Scorer
+from training.data import Shards
+from training.fit_head import Features, run_head
+from training.losses import VALID
+from training.sources import HELD_OUT_GROUPS, HELD_OUT_SOURCES
+from training.validation import macro_f1, summary
+
+THRESHOLDS = np.arange(0.3, 2.01, 0.1)
+
+
+@dataclass
+class Predictions:
+    """Raw outputs on a split, modality withheld."""
+
+    distribution: np.ndarray  # (N, 21)
+    severities: np.ndarray  # (N, K)
+    medical: np.ndarray  # (N,) probability
+
+    @property
+    def score(self) -> np.ndarray:
+        return self.distribution @ np.linspace(0, 4, vocab.SCORE_BINS)
+
+
+@torch.no_grad()
+def predictions(model: Scorer, features: Features, data: Shards) -> Predictions:
+    model.eval()
+    anchors, parts = model.anchors(), []
+    for index in np.array_split(np.arange(len(features.whole)), max(1, len(features.whole) // 256)):
+        unknown = torch.full((len(index),), len(vocab.MODALITIES))
+        out = run_head(model, features, data, index, unknown, anchors)
+        parts.append((out.score.softmax(-1), out.severities(), out.medical.sigmoid()))
+    return Predictions(*(torch.cat(p).cpu().numpy() for p in zip(*parts, strict=True)))
+
+
+def calibrate(found: Predictions, data: Shards) -> checkpoint.Calibration:
+    """Monotone score map, interval width, per-kind reporting thresholds and clean reference quantiles."""
+    lab = {key: value[: len(found.score)] for key, value in data.labels.items()}
+    medical = lab["medical"]
+    raw, quality = found.score[medical], lab["quality"][medical]
+    knots_raw, knots_to = _monotone_knots(raw, quality)
+    score = np.interp(raw, knots_raw, knots_to)
+    spread = np.sqrt(((np.linspace(0, 4, vocab.SCORE_BINS) - raw[:, None]) ** 2 * found.distribution[medical]).sum(1))
+    scale = float(np.quantile(np.abs(score - quality) / np.maximum(spread, 0.05), 0.9))
+    clean = quality >= 4.0
+    modality = lab["modality"][medical]
+    reference = {
+        name: [round(float(v), 3) for v in np.quantile(score[clean & (modality == i)], np.linspace(0, 1, 21))]
+        for i, name in enumerate(vocab.MODALITIES)
+        if (clean & (modality == i)).sum() >= 10
+    }
+    return checkpoint.Calibration(
+        tuple(float(v) for v in knots_raw), tuple(float(v) for v in knots_to), scale,
+        kind_thresholds(found.severities[medical], {k: v[medical] for k, v in lab.items()}),
+        _medical_threshold(found.medical, medical), reference,
+    )  # fmt: skip
+
+
+def _monotone_knots(raw: np.ndarray, quality: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nine knots of the isotonic regression of quality on the raw score, the ends kept at 0 and 4."""
+    order = np.argsort(raw)
+    fitted = isotonic_regression(quality[order]).x
+    at = np.quantile(raw, np.linspace(0.02, 0.98, 9))
+    width = max(20, len(raw) // 30)
+    position = np.searchsorted(raw[order], at)
+    to = [float(fitted[max(0, p - width) : p + width].mean()) for p in position]
+    keep = np.concatenate([[True], np.diff(at) > 0.02])
+    return np.concatenate([[0.0], at[keep], [4.0]]), np.maximum.accumulate(
+        np.concatenate([[0.0], np.array(to)[keep], [4.0]])
+    )
+
+
+def kind_thresholds(severities: np.ndarray, lab: dict[str, np.ndarray]) -> dict[str, float]:
+    """Per kind the severity threshold with the best F1 for 'mild or worse'; 1.0 where there are too few cases."""
+    valid = VALID.numpy()[np.maximum(lab["modality"], 0)]
+    out = {}
+    for k, name in enumerate(vocab.KIND_NAMES):
+        rows = valid[:, k]
+        truth, said = lab["severities"][rows, k] >= 0.75, severities[rows, k]
+        best = 1.0
+        if truth.sum() >= 8:
+            f1 = [2 * (truth & (said >= t)).sum() / max(1, truth.sum() + (said >= t).sum()) for t in THRESHOLDS]
+            best = float(np.clip(THRESHOLDS[int(np.argmax(np.convolve(f1, np.ones(3) / 3, "same")))], 0.4, 1.5))
+        out[name] = round(best, 2)
+    return out
+
+
+def _medical_threshold(probability: np.ndarray, medical: np.ndarray) -> float:
+    """Refuse at most one in two hundred validation images, and never above an even chance."""
+    return float(min(0.5, np.quantile(probability[medical], 0.005)))
+
+
+def export(model: Scorer, features: Features, check: Shards, train: Shards, args: argparse.Namespace) -> None:
+    """Calibrate and write the folder `args.out / "nano"`."""
+    found = predictions(model, features, check)
+    calibration = calibrate(found, check)
+    lab = {key: value[: len(found.score)] for key, value in check.labels.items()}
+    extra = {
+        "version": __version__,
+        "held_out_sources": list(HELD_OUT_SOURCES),
+        "held_out_groups": list(HELD_OUT_GROUPS),
+        "training": {
+            "samples": len(train), "steps": args.steps, "head_epochs": args.head_epochs,
+            "sources": _counts(train.labels["source"]),
+            "revision": _revision(),
+        },
+        "validation": {
+            "samples": len(found.score),
+            "line": summary(found.score, found.severities, check, np.arange(len(found.score))),
+            "macro_f1_moderate": round(macro_f1(found.severities, lab), 4),
+        },
+    }  # fmt: skip
+    folder = Path(args.out) / "nano"
+    checkpoint.save(folder, model, train.view, calibration, extra)
+    (folder / "CARD.md").write_text(card(extra))
+    print(f"wrote {folder}: {extra['validation']}", flush=True)
+
+
+def _counts(names: np.ndarray) -> dict[str, int]:
+    values, counts = np.unique(names, return_counts=True)
+    return {str(value): int(count) for value, count in zip(values, counts, strict=True)}
+
+
+def _revision() -> str:
+    run = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return run.stdout.strip() or "not a git checkout"
+
+
+def card(extra: dict) -> str:
+    """The model card, from the same numbers as meta.json."""
+    sources = "\n".join(f"| {name} | {count} |" for name, count in extra["training"]["sources"].items())
+    return f"""# MedQ-VLM nano scorer {extra["version"]}
+
+Scores the technical quality of a medical image from 0 to 4 and names degradations. Not a medical device; simulated
+degradations on few subjects; see the README for the measured limits.
+
+Trained on {extra["training"]["samples"]} degraded versions of these sources (licences in training/SOURCES.md):
+
+| source | versions |
+|---|---|
+{sources}
+
+Never seen in training: {", ".join(extra["held_out_sources"] + extra["held_out_groups"])}.
+Validation subjects ({extra["validation"]["samples"]} versions, modality withheld): {extra["validation"]["line"]}.
+"""

@@ -1,0 +1,88 @@
+"""The training loss of the scorer, one function per term."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from medq_vlm import vocab
+from medq_vlm.encoder.scorer import UNKNOWN, Outputs
+from training.data import Labels
+
+PRESENT_WEIGHT = 4.0  # a kind that is there weighs more: each is absent from most images
+
+VALID = torch.tensor([[name in kind.modalities for kind in vocab.KINDS] for name in vocab.MODALITIES])  # (M, K)
+ATTRIBUTE_OF = torch.tensor([vocab.ATTRIBUTES.index(kind.attribute) for kind in vocab.KINDS])  # (K,)
+
+
+def soft_levels(values: torch.Tensor, levels: int, step: float) -> torch.Tensor:
+    """Continuous targets -> weights on the two neighbouring levels: (...,) -> (..., levels)."""
+    position = (values / step).clamp(0, levels - 1)
+    low = position.floor().clamp(max=levels - 2)
+    share = (position - low).unsqueeze(-1)
+    at = F.one_hot(low.long(), levels).float()
+    above = F.one_hot(low.long() + 1, levels).float()
+    return at * (1 - share) + above * share
+
+
+def soft_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return -(target * logits.log_softmax(-1)).sum(-1)
+
+
+def ranked_probability(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Sum of squared differences of the two distribution functions (ranked probability score, Epstein 1969)."""
+    return (logits.softmax(-1).cumsum(-1) - target.cumsum(-1)).square().sum(-1)
+
+
+def rank_loss(score: torch.Tensor, labels: Labels) -> torch.Tensor:
+    """Logistic loss on pairs of versions of one content whose qualities differ by more than 0.25."""
+    same = labels.quad[:, None] == labels.quad[None, :]
+    difference = labels.quality[:, None] - labels.quality[None, :]
+    pairs = same & (difference > 0.25) & (labels.medical[:, None] > 0)
+    if not pairs.any():
+        return score.sum() * 0.0
+    return F.softplus(-3.0 * (score[:, None] - score[None, :])[pairs]).mean()
+
+
+def quality_loss(out: Outputs, labels: Labels) -> dict[str, torch.Tensor]:
+    """All terms, weighted; the sum is what is minimised."""
+    medical = labels.medical > 0
+    weight = medical.float() / medical.float().sum().clamp(min=1)
+    target = soft_levels(labels.quality, vocab.SCORE_BINS, 4.0 / (vocab.SCORE_BINS - 1))
+    score = ((soft_cross_entropy(out.score, target) * 0.3 + ranked_probability(out.score, target)) * weight).sum()
+
+    valid = VALID.to(labels.modality.device)[labels.modality.clamp(min=0)] & medical[:, None]
+    per_kind = soft_cross_entropy(out.kinds, soft_levels(labels.severities, 5, 1.0))
+    kind_weight = valid * torch.where(labels.severities > 0, PRESENT_WEIGHT, 1.0)
+    kinds = (per_kind * kind_weight).sum() / valid.sum().clamp(min=1)
+
+    seen = (labels.given == UNKNOWN) & (labels.modality >= 0)
+    modality = _masked_ce(out.modality, labels.modality, seen)
+    anatomy = _masked_ce(out.anatomy, labels.anatomy, labels.anatomy >= 0)
+    attribute = (soft_cross_entropy(out.attributes, attribute_targets(labels.severities)).mean(1) * weight).sum()
+    unseen = (labels.given == UNKNOWN).float()
+    foreign = (F.binary_cross_entropy_with_logits(out.medical, labels.medical, reduction="none") * unseen).sum()
+    return {
+        "score": score,
+        "kinds": 2.0 * kinds,
+        "modality": 0.2 * modality,
+        "anatomy": 0.1 * anatomy,
+        "attributes": 0.3 * attribute,
+        "medical": 0.4 * foreign / unseen.sum().clamp(min=1),
+        "rank": 0.5 * rank_loss(out.score_mean(), labels),
+    }
+
+
+def attribute_targets(severities: torch.Tensor) -> torch.Tensor:
+    """Severities (B, K) -> (B, A, 2): one minus the worst severity / 4 of the kinds that lower the attribute."""
+    index = ATTRIBUTE_OF.to(severities.device).expand_as(severities)
+    worst = severities.new_zeros(severities.shape[0], len(vocab.ATTRIBUTES)).scatter_reduce(
+        1, index, severities, reduce="amax"
+    )
+    good = 1.0 - worst / 4.0
+    return torch.stack([good, 1.0 - good], -1)
+
+
+def _masked_ce(logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    loss = F.cross_entropy(logits, target.clamp(min=0), reduction="none") * mask.float()
+    return loss.sum() / mask.float().sum().clamp(min=1)

@@ -1,0 +1,125 @@
+"""Variety that must not change the label: crops, flips, windows, bit depth, borders, burned-in marks, resampling."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from medq_vlm.encoder.preprocess import grey_map, resize
+from medq_vlm.schema import ImageSample
+
+MAX_AREA = 520.0**2  # larger contents are reduced before they are degraded; the scorer sees about 448 squared
+PICTURE_SHARE = 0.45  # share of non-colour contents turned into an eight-bit picture without units
+WINDOWS_HU = ((40, 400), (40, 80), (-600, 1500), (50, 350), (300, 1500), (60, 250), (0, 1000), (-300, 1400))
+
+
+def render_before(sample: ImageSample, rng: np.random.Generator) -> ImageSample:
+    """Geometry of a clean slice, drawn once per quad."""
+    pixels = sample.pixels[0]
+    pixels = _crop(pixels, rng)
+    pixels = _shrink(pixels, rng)
+    if rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    turns_freely = sample.modality in ("histopathology", "endoscopy", "dermoscopy", "fundus")
+    if turns_freely and rng.random() < 0.5:
+        pixels = np.rot90(pixels, int(rng.integers(1, 4)))
+    return replace(sample, pixels=np.ascontiguousarray(pixels)[None].astype(np.float32), valid=None)
+
+
+def _crop(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    if rng.random() < 0.4:
+        return pixels
+    h, w = pixels.shape[:2]
+    ch, cw = int(h * rng.uniform(0.72, 1.0)), int(w * rng.uniform(0.72, 1.0))
+    y, x = int(rng.integers(0, h - ch + 1)), int(rng.integers(0, w - cw + 1))
+    return pixels[y : y + ch, x : x + cw]
+
+
+def _shrink(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Reduce large contents; sometimes a little more, as sources differ in sampling."""
+    h, w = pixels.shape[:2]
+    factor = min(1.0, float(np.sqrt(MAX_AREA / (h * w))))
+    if h * w * factor**2 > 300**2 and rng.random() < 0.4:
+        factor *= rng.uniform(0.75, 1.0)
+    if factor > 0.98:
+        return pixels
+    return _resize_native(pixels, (max(32, round(h * factor)), max(32, round(w * factor))))
+
+
+def _resize_native(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    low, high = float(pixels.min()), float(pixels.max())
+    scale = max(high - low, 1e-6)
+    return resize((pixels - low) / scale, size) * scale + low
+
+
+def as_picture(sample: ImageSample, seed: int) -> ImageSample:
+    """What an export gives: eight bits, a display window for CT, gamma; the same `seed` gives the same display.
+
+    Images that came with eight bits and some of the others; the rest keep native units.
+    """
+    rng = np.random.default_rng(seed)
+    eight = sample.colour or (sample.bits is not None and sample.bits <= 8)
+    if not eight and rng.random() > PICTURE_SHARE:
+        return sample
+    if sample.unit == "HU":
+        middle, span = WINDOWS_HU[int(rng.integers(len(WINDOWS_HU)))]
+        centre, width = middle + rng.uniform(-0.1, 0.1) * span, span * rng.uniform(0.8, 1.3)
+        grey = np.clip((sample.pixels[0] - centre) / width + 0.5, 0, 1)
+    else:
+        grey = np.clip(grey_map(sample, 0), 0, 1)
+    grey = grey ** rng.uniform(0.8, 1.25)
+    if sample.modality in ("xray", "mr") and rng.random() < 0.3:
+        low, high = np.percentile(grey, (1, 99))
+        grey = np.clip((grey - low) / max(high - low, 1e-3), 0, 1)
+    pixels = np.round(grey * 255.0)
+    return replace(sample, pixels=pixels[None].astype(np.float32), unit="value", bits=8, inverted=False, window=None)
+
+
+def render_after(sample: ImageSample, rng: np.random.Generator) -> ImageSample:
+    """What happens to an image after it was acquired: marks, borders, resampling; drawn per version."""
+    pixels = sample.pixels[0]
+    if rng.random() < 0.12:
+        pixels = _mark(pixels, rng)
+    if rng.random() < 0.25:
+        h, w = pixels.shape[:2]
+        factor = rng.uniform(0.95, 1.9)
+        pixels = _resize_native(pixels, (round(h * factor), round(w * factor)))
+    if rng.random() < 0.15:
+        h, w = pixels.shape[:2]
+        pads = [(int(rng.integers(0, h // 5 + 1)), int(rng.integers(0, h // 5 + 1))),
+                (int(rng.integers(0, w // 5 + 1)), int(rng.integers(0, w // 5 + 1)))]  # fmt: skip
+        level = float(pixels.min())
+        pixels = np.pad(pixels, pads + [(0, 0)] * (pixels.ndim - 2), constant_values=level)
+    return replace(sample, pixels=np.ascontiguousarray(pixels)[None].astype(np.float32), valid=None)
+
+
+def _mark(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A burned-in side marker, scale bar, calliper or contour."""
+    h, w = pixels.shape[:2]
+    canvas = Image.new("L", (w, h), 0)
+    draw = ImageDraw.Draw(canvas)
+    x, y = int(rng.integers(2, max(3, w - 40))), int(rng.integers(2, max(3, h - 20)))
+    choice = int(rng.integers(4))
+    if choice == 0:
+        text = str(rng.choice(["L", "R", "PORTABLE", "120 kV", "5 cm", "A", "S: 4.1", "ERECT"]))
+        draw.text((x, y), text, fill=255, font_size=int(rng.integers(10, 26)))
+    elif choice == 1:
+        draw.line((x, y, x, min(h - 1, y + h // 4)), fill=255)
+        for k in range(5):
+            draw.line((x - 3, y + k * h // 20, x + 3, y + k * h // 20), fill=255)
+    elif choice == 2:
+        for _ in range(2):
+            cx, cy = int(rng.integers(8, w - 8)), int(rng.integers(8, h - 8))
+            draw.line((cx - 5, cy, cx + 5, cy), fill=255)
+            draw.line((cx, cy - 5, cx, cy + 5), fill=255)
+    else:
+        rx, ry = int(rng.integers(8, max(9, w // 5))), int(rng.integers(8, max(9, h // 5)))
+        draw.ellipse((x, y, x + 2 * rx, y + 2 * ry), outline=255)
+    ink = (
+        np.asarray(canvas, np.float32)[..., None] / 255.0
+        if pixels.ndim == 3
+        else np.asarray(canvas, np.float32) / 255.0
+    )
+    return pixels * (1 - ink) + float(pixels.max()) * ink

@@ -1,0 +1,125 @@
+"""Which images train, which validate, which are never seen: the split by source and subject."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from medq_vlm import io, vocab
+from medq_vlm.phantoms import phantom
+from medq_vlm.schema import ImageSample
+
+# Whole folders that no training image comes from.
+HELD_OUT_SOURCES = (
+    "ct_ge_head", "mr_fnndsc_brain", "us_hip_spj", "fundus_chase", "micro_bccd", "xr_chest_covidset_NC",
+)  # fmt: skip
+# Subjects kept for tests with human scores.
+HELD_OUT_GROUPS = ("ct_mtdgan_reader_study/abdomen",)
+# One subject each: the slices of one end of the body validate. That is a weak check, and no test.
+ONE_SUBJECT_SOURCES = ("ct_fnndsc_chest", "pet_fnndsc_wb")
+TRAIN_LICENCES = ("permissive", "stated_upstream")
+MODALITY_NAMES = {
+    "CT": "ct", "MR": "mr", "XR": "xray", "US": "ultrasound", "PET": "pet", "fundus": "fundus",
+    "endoscopy": "endoscopy", "histopathology": "histopathology", "microscopy": "histopathology",
+}  # fmt: skip
+ANATOMY_NAMES = {
+    "abdomen": "abdomen", "brain": "head", "head": "head", "chest": "chest", "chest/upper abdomen": "chest",
+    "infant hip": "hip", "colon (UC)": "gastrointestinal tract", "GI tract": "gastrointestinal tract",
+    "retina": "retina", "retina (child)": "retina", "brain tumour H&E": "tissue section",
+    "blood smear": "blood smear", "heart": "heart", "cervical cord": "spine", "head+cervical cord": "spine",
+    "whole body": "whole body", "breast": "breast",
+}  # fmt: skip
+SLICES_PER_VOLUME = 14
+VALIDATION_SHARE = 0.12
+
+
+@dataclass(frozen=True)
+class Content:
+    """One clean slice with what is known about it."""
+
+    sample: ImageSample  # one slice
+    source: str  # folder, or "phantom"
+    group: str  # subject
+    split: str  # "train", "validation" or "held-out"
+
+
+def split_of(source: str, group: str) -> str:
+    """Held-out folders and subjects first; the rest of the subjects by a hash of their name."""
+    if source in HELD_OUT_SOURCES or group in HELD_OUT_GROUPS:
+        return "held-out"
+    digest = int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+    return "validation" if digest < VALIDATION_SHARE else "train"
+
+
+def read_manifest(folder: Path) -> list[dict[str, str]]:
+    with (folder / "manifest.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def real_contents(folder: Path, splits: tuple[str, ...]) -> list[Content]:
+    """Clean slices of the manifest in `folder`; volumes give SLICES_PER_VOLUME central slices.
+
+    Only pristine and display_copy rows under a licence that allows training; held-out rows of any licence.
+    """
+    out: list[Content] = []
+    rows = read_manifest(folder)
+    last = {source: _last_slices(rows, source) for source in ONE_SUBJECT_SOURCES}
+    for row in rows:
+        source = row["path"].split("/")[0]
+        group = row["group"]
+        split = split_of(source, group)
+        if source in ONE_SUBJECT_SOURCES:
+            split = "validation" if row["path"] in last[source] else "train"
+        usable = row["licence_class"] in TRAIN_LICENCES or split == "held-out"
+        if split not in splits or not usable or row["reference_quality"] == "reader_study":
+            continue
+        for sample in io.read(folder / row["path"]):
+            known = _labelled(sample, row)
+            out.extend(Content(part, source, group, split) for part in _slices(known))
+    return out
+
+
+def _last_slices(rows: list[dict[str, str]], source: str) -> set[str]:
+    """Paths of one end of the body, the share that validates."""
+    paths = sorted(row["path"] for row in rows if row["path"].startswith(source + "/"))
+    return set(paths[int((1 - VALIDATION_SHARE) * len(paths)) :])
+
+
+def _labelled(sample: ImageSample, row: dict[str, str]) -> ImageSample:
+    return replace(
+        sample,
+        modality=sample.modality or MODALITY_NAMES[row["modality"]],
+        anatomy=sample.anatomy or ANATOMY_NAMES.get(row["anatomy"]),
+        path=row["path"],
+    )
+
+
+def _slices(sample: ImageSample) -> list[ImageSample]:
+    count = sample.slices
+    if count <= 2:
+        chosen = list(range(count))
+    else:
+        low, high = int(0.2 * count), int(np.ceil(0.8 * count)) - 1
+        chosen = sorted({round(v) for v in np.linspace(low, high, min(SLICES_PER_VOLUME, count))})
+    return [
+        replace(
+            sample,
+            pixels=sample.pixels[i : i + 1],
+            valid=None if sample.valid is None else sample.valid[i : i + 1],
+        )
+        for i in chosen
+    ]
+
+
+def phantom_content(modality: str, seed: int) -> Content:
+    """A procedural content; its seed decides the split as a subject's name does."""
+    group = f"phantom/{modality}/{seed}"
+    return Content(phantom(modality, seed), "phantom", group, split_of("phantom", group))
+
+
+def by_modality(contents: list[Content]) -> dict[str, list[Content]]:
+    return {m: [c for c in contents if c.sample.modality == m] for m in vocab.MODALITIES}

@@ -1,0 +1,138 @@
+"""Train the scorer: python -m training.train_quality --shards runs/shards --out runs/quality --steps 6000
+
+Three passes, each resumable: the tower with its head on single tiles; the head on the cached features of all tiles,
+as at inference; the calibration on validation subjects. The last pass writes weights, meta.json and card.
+Make the shards first (python -m training.synthesize); --steps 30 is a run of a minute that tests the whole way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from medq_vlm.config import ScorerConfig, ViewConfig
+from medq_vlm.encoder.scorer import Scorer
+from medq_vlm.evidence.statistics import FEATURE_NAMES
+from training.data import Shards
+from training.loop import MovingAverage, load_state, save_state, warm_cosine
+from training.losses import quality_loss
+from training.validation import summary
+
+BATCH = 64
+LOG_EVERY = 50
+ANCHOR_EVERY = 8
+
+
+def fit_tower(model: Scorer, data: Shards, check: Shards, args: argparse.Namespace) -> dict[str, torch.Tensor]:
+    """Train everything on one random tile and the whole view of each sample; returns the averaged weights.
+
+    One process on one device. The prompts' anchors are renewed, with their gradient, every ANCHOR_EVERY steps.
+    """
+    accelerator = Accelerator(cpu=args.cpu, dynamo_backend="inductor" if args.compile else "no")
+    no_decay = [p for p in model.parameters() if p.ndim < 2]
+    decay = [p for p in model.parameters() if p.ndim >= 2]
+    optimiser = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.02}, {"params": no_decay, "weight_decay": 0.0}], lr=args.rate
+    )
+    model.to(memory_format=torch.channels_last)  # faster convolutions on a CPU
+    wrapped, optimiser = accelerator.prepare(model, optimiser)
+    average = MovingAverage(model, 0.998)
+    progress = load_state(accelerator, args.out / "tower", average)
+    step, spent = int(progress.get("step", 0)), float(progress.get("spent_s", 0.0))
+    anchors: torch.Tensor | None = None
+    share = _share(step, spent, args)
+    while share < 1.0:
+        rng = np.random.default_rng([args.seed, step])
+        for index in data.quad_batches(BATCH, rng):
+            started = time.time()
+            for group in optimiser.param_groups:
+                group["lr"] = args.rate * warm_cosine(share)
+            tiles, wholes = (v.to(accelerator.device) for v in data.views(index, rng))
+            labels = data.batch_labels(index, rng).to(accelerator.device)
+            statistics = data.statistics(index).to(accelerator.device)
+            keep = anchors is not None and step % ANCHOR_EVERY != 0
+            anchors = anchors.detach() if anchors is not None and keep else model.anchors()
+            terms = quality_loss(wrapped(tiles, wholes, statistics, labels.given, anchors), labels)
+            loss = torch.stack(list(terms.values())).sum()
+            optimiser.zero_grad()
+            accelerator.backward(loss)
+            accelerator.clip_grad_norm_(model.parameters(), 2.0)
+            optimiser.step()
+            average.update(model)
+            step += 1
+            spent += time.time() - started
+            share = _share(step, spent, args)
+            if step % LOG_EVERY == 0:
+                words = " ".join(f"{name} {float(value.detach()):.3f}" for name, value in terms.items())
+                print(f"step {step} {words} ({time.time() - started:.2f} s/step, {share:.0%})", flush=True)
+            if step % args.check_every == 0 or share >= 1.0:
+                report(model, average, check, f"tower {step}")
+                save_state(accelerator, args.out / "tower", average, {"step": step, "spent_s": spent})
+            if share >= 1.0:
+                break
+    return average.state
+
+
+def _share(step: int, spent_s: float, args: argparse.Namespace) -> float:
+    """How much of the tower pass is done: by its steps, or by its minutes where they run out first."""
+    by_time = spent_s / (60.0 * args.minutes) if args.minutes else 0.0
+    return max(step / args.steps, by_time)
+
+
+@torch.no_grad()
+def report(model: Scorer, average: MovingAverage, check: Shards, name: str) -> None:
+    """Validation figures of the averaged weights, on one tile and the whole view."""
+    own = {key: value.clone() for key, value in model.state_dict().items()}
+    model.load_state_dict(average.state)
+    model.eval()
+    rng = np.random.default_rng(0)
+    index = np.arange(min(len(check), 1024))
+    rows, anchors = [], model.anchors()
+    for part in np.array_split(index, max(1, len(index) // BATCH)):
+        tiles, wholes = check.views(part, rng)
+        labels = check.batch_labels(part, None)
+        device = next(model.parameters()).device
+        inputs = (tiles, wholes, check.statistics(part), labels.given)
+        out = model(*(value.to(device) for value in inputs), anchors)
+        rows.append((out.score_mean().cpu().numpy(), out.severities().cpu().numpy()))
+    model.load_state_dict(own)
+    model.train()
+    scores, severities = (np.concatenate(v) for v in zip(*rows, strict=True))
+    print(name, summary(scores, severities, check, index), flush=True)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=6000, help="of the tower pass")
+    parser.add_argument("--minutes", type=float, help="end the tower pass after so many, its schedule with it")
+    parser.add_argument("--head-epochs", type=int, default=40)
+    parser.add_argument("--head-samples", type=int, default=100_000, help="cache features of at most so many")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--check-every", type=int, default=500)
+    parser.add_argument("--compile", action="store_true", help="compile the model: a minute or two, then faster")
+    parser.add_argument("--cpu", action="store_true", help="stay on the CPU where there is a GPU")
+    args = parser.parse_args(argv)
+    set_seed(args.seed)
+    view = ViewConfig()
+    data, check = Shards(args.shards, "train", view), Shards(args.shards, "validation", view)
+    model = Scorer(ScorerConfig(statistics=len(FEATURE_NAMES)))
+    statistics = data.labels["statistics"]
+    model.statistics_mean.copy_(torch.from_numpy(statistics.mean(0)))
+    model.statistics_std.copy_(torch.from_numpy(statistics.std(0) + 1e-3))
+    model.load_state_dict(fit_tower(model, data, check, args))
+    from training.fit_head import fit_head_and_export
+
+    fit_head_and_export(model, data, check, args)
+
+
+if __name__ == "__main__":
+    main()
