@@ -8,6 +8,7 @@ import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -202,21 +203,36 @@ class Reader:
 
 
 def assessed(samples: Reader, args: Namespace) -> Iterator[Assessed]:
-    """Assess images as they come; the model is loaded with the first one, so a bad path fails at once."""
-    model: MedQ | None = None
-    for sample in samples:
-        if model is None:
-            from medq_vlm.pipeline import MedQ
+    """Assess images as they come, with what the user said of them."""
+    from medq_vlm import io  # noqa: F401  before the thread below starts: two threads must not import one module
 
-            model = MedQ.load(args.preset)
-        sample = replace(sample, modality=args.modality or sample.modality, anatomy=args.anatomy or sample.anatomy)
-        with progress_bar(sample) as progress:
-            result = model.assess_sample(sample, args.acquisition, progress=progress)
-        if args.modality:
-            result = replace(result, modality=replace(result.modality, from_="user"))
-        if args.anatomy:
-            result = replace(result, anatomy=replace(result.anatomy, from_="user"))
-        yield Assessed(model, sample, replace(result, description="") if args.no_text else result)
+    if not any(Path(path).exists() for path in samples.paths):
+        for _ in samples:  # names each path that is not there; no model is needed for that
+            pass
+        return
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load_model, args.preset)  # importing torch takes as long as the reader's process
+        for sample in samples:
+            yield assess_one(loading.result(), sample, args)
+
+
+def load_model(preset: str) -> MedQ:
+    """The model; importing it is the slow part. Raises ModelError."""
+    from medq_vlm.pipeline import MedQ
+
+    return MedQ.load(preset)
+
+
+def assess_one(model: MedQ, sample: ImageSample, args: Namespace) -> Assessed:
+    """Assess one image; what the user says of it counts more than its header."""
+    sample = replace(sample, modality=args.modality or sample.modality, anatomy=args.anatomy or sample.anatomy)
+    with progress_bar(sample) as progress:
+        result = model.assess_sample(sample, args.acquisition, progress=progress)
+    if args.modality:
+        result = replace(result, modality=replace(result.modality, from_="user"))
+    if args.anatomy:
+        result = replace(result, anatomy=replace(result.anatomy, from_="user"))
+    return Assessed(model, sample, replace(result, description="") if args.no_text else result)
 
 
 def write_report(one: Assessed, path: Path) -> None:

@@ -74,8 +74,8 @@ class MedQ:
         """
         view, encoded = self._encode(sample, scores.index)
         heat = predict.heat_map(
-            self.checkpoint.model, encoded, _modality_id(scores.modality), self.checkpoint.anchors,
-            vocab.KIND_NAMES.index(kind),
+            self.checkpoint.model, view, encoded, _modality_id(scores.modality), self.checkpoint.anchors,
+            vocab.KIND_NAMES.index(kind), self.checkpoint.view,
         )  # fmt: skip
         x0, y0, x1, y1 = view.box
         out = np.zeros(view.size, np.float32)

@@ -72,7 +72,9 @@ class Shards:
 
     def all_tiles(self, i: int) -> list[np.ndarray]:
         plane, t = self.plane(i), self.view.tile_px
-        return [pad_to(plane[y : y + t, x : x + t], t) for y, x in tile_origins(plane.shape[0], plane.shape[1], self.view)]
+        return [
+            pad_to(plane[y : y + t, x : x + t], t) for y, x in tile_origins(plane.shape[0], plane.shape[1], self.view)
+        ]
 
     def batch_labels(self, index: np.ndarray, rng: np.random.Generator | None) -> Labels:
         """Labels; with a generator half of the modalities are withheld, without one all are told."""

@@ -17,7 +17,7 @@ from training.data import Shards
 from training.fit_head import Features, run_head
 from training.losses import VALID
 from training.sources import HELD_OUT_GROUPS, HELD_OUT_SOURCES
-from training.validation import macro_f1, summary
+from training.validation import Figures, macro_f1
 
 THRESHOLDS = np.arange(0.3, 2.01, 0.1)
 
@@ -41,7 +41,7 @@ def predictions(model: Scorer, features: Features, data: Shards) -> Predictions:
     anchors, parts = model.anchors(), []
     for index in np.array_split(np.arange(len(features.whole)), max(1, len(features.whole) // 256)):
         unknown = torch.full((len(index),), len(vocab.MODALITIES))
-        out = run_head(model, features, data, index, unknown, anchors)
+        out = run_head(model, features, data.statistics(index), index, features.padded[index], unknown, anchors)
         parts.append((out.score.softmax(-1), out.severities(), out.medical.sigmoid()))
     return Predictions(*(torch.cat(p).cpu().numpy() for p in zip(*parts, strict=True)))
 
@@ -119,7 +119,7 @@ def export(model: Scorer, features: Features, check: Shards, train: Shards, args
         },
         "validation": {
             "samples": len(found.score),
-            "line": summary(found.score, found.severities, check, np.arange(len(found.score))),
+            "line": str(Figures.of(found.score, found.severities, check, np.arange(len(found.score)))),
             "macro_f1_moderate": round(macro_f1(found.severities, lab), 4),
         },
     }  # fmt: skip

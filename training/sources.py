@@ -34,6 +34,7 @@ ANATOMY_NAMES = {
     "whole body": "whole body", "breast": "breast",
 }  # fmt: skip
 SLICES_PER_VOLUME = 14
+SMALLEST_SIDE_PX = 64  # a crop of less is too small to be degraded
 VALIDATION_SHARE = 0.12
 
 
@@ -79,7 +80,8 @@ def real_contents(folder: Path, splits: tuple[str, ...]) -> list[Content]:
             continue
         for sample in io.read(folder / row["path"]):
             known = _labelled(sample, row)
-            out.extend(Content(part, source, group, split) for part in _slices(known))
+            if min(known.pixels.shape[1:3]) >= SMALLEST_SIDE_PX:
+                out.extend(Content(part, source, group, split) for part in _slices(known))
     return out
 
 

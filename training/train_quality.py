@@ -22,7 +22,7 @@ from medq_vlm.evidence.statistics import FEATURE_NAMES
 from training.data import Shards
 from training.loop import MovingAverage, load_state, save_state, warm_cosine
 from training.losses import quality_loss
-from training.validation import summary
+from training.validation import Figures
 
 BATCH = 64
 LOG_EVERY = 50
@@ -104,7 +104,7 @@ def report(model: Scorer, average: MovingAverage, check: Shards, name: str) -> N
     model.load_state_dict(own)
     model.train()
     scores, severities = (np.concatenate(v) for v in zip(*rows, strict=True))
-    print(name, summary(scores, severities, check, index), flush=True)
+    print(name, Figures.of(scores, severities, check, index), flush=True)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import stats
 
@@ -9,15 +11,32 @@ from training.data import Shards
 from training.losses import VALID
 
 
-def summary(scores: np.ndarray, severities: np.ndarray, data: Shards, index: np.ndarray) -> str:
-    """SRCC, ladder ordering and macro F1 at moderate or worse of scores (N,) and severities (N, K)."""
-    lab = {key: value[index] for key, value in data.labels.items()}
-    medical = lab["medical"]
-    srcc = stats.spearmanr(scores[medical], lab["quality"][medical]).statistic
-    return (
-        f"srcc {srcc:.3f} real {_srcc(scores, lab, medical & (lab['source'] != 'phantom')):.3f} "
-        f"order {_ordering(scores, lab):.3f} f1 {macro_f1(severities, lab):.3f}"
-    )
+@dataclass(frozen=True)
+class Figures:
+    """SRCC of the score over all and over real images, ladder ordering, macro F1 at moderate or worse."""
+
+    srcc: float
+    real: float
+    order: float
+    f1: float
+
+    @classmethod
+    def of(cls, scores: np.ndarray, severities: np.ndarray, data: Shards, index: np.ndarray) -> Figures:
+        """Figures of scores (N,) and severities (N, K) of the samples `index`."""
+        lab = {key: value[index] for key, value in data.labels.items()}
+        medical = lab["medical"]
+        real = medical & (lab["source"] != "phantom")
+        return cls(
+            _srcc(scores, lab, medical), _srcc(scores, lab, real), _ordering(scores, lab), macro_f1(severities, lab)
+        )
+
+    @property
+    def mean(self) -> float:
+        """One number to choose weights by."""
+        return float(np.nanmean([self.srcc, self.order, self.f1]))
+
+    def __str__(self) -> str:
+        return f"srcc {self.srcc:.3f} real {self.real:.3f} order {self.order:.3f} f1 {self.f1:.3f}"
 
 
 def _srcc(scores: np.ndarray, lab: dict[str, np.ndarray], mask: np.ndarray) -> float:

@@ -13,8 +13,7 @@ from medq_vlm.encoder import backbone
 from medq_vlm.encoder.preprocess import Canonical, channels, resize, tile_origins
 from medq_vlm.encoder.scorer import Outputs, Scorer
 
-HEAT_STAGES = (2, 3)  # strides 8 and 16
-HEAT_STRIDE = 8
+WINDOW_PX, WINDOW_STEP_PX = 64, 32  # of the heat map, on the canonical plane
 
 
 @dataclass
@@ -24,7 +23,6 @@ class EncodedSlice:
     tiles: torch.Tensor  # (V, P)
     whole: torch.Tensor  # (P,)
     statistics: torch.Tensor  # (F,)
-    maps: tuple[torch.Tensor, ...]  # per HEAT_STAGES: (V, C, h, w)
     origins: tuple[tuple[int, int], ...]  # (y, x) of the tiles on the plane
     plane_size: tuple[int, int]
 
@@ -47,13 +45,10 @@ def encode(model: Scorer, view: Canonical, statistics: np.ndarray, config: ViewC
     """Run the tower over one slice."""
     tiles, whole, origins = cut_views(view.plane, config)
     device = model.queries.device
-    trunk = model.clip.visual.trunk
-    maps = backbone.stage_maps(trunk, channels(tiles.to(device)))
     return EncodedSlice(
-        tiles=backbone.pool(maps),
+        tiles=model.view_tokens(tiles.to(device)),
         whole=model.view_tokens(whole.to(device))[0],
         statistics=torch.from_numpy(statistics).to(device),
-        maps=tuple(maps[i] for i in HEAT_STAGES),
         origins=tuple(origins),
         plane_size=(view.plane.shape[0], view.plane.shape[1]),
     )
@@ -65,44 +60,54 @@ def predict(model: Scorer, encoded: EncodedSlice, modality: int, anchors: torch.
     return model.fuse(encoded.tiles[None], encoded.whole[None], encoded.statistics[None], given, anchors)
 
 
-def heat_map(model: Scorer, encoded: EncodedSlice, modality: int, anchors: torch.Tensor, kind: int) -> np.ndarray:
-    """Where the severity of `kind` comes from: float32 (h/8, w/8) of the plane, 0 to 1.
+@torch.no_grad()
+def heat_map(
+    model: Scorer, view: Canonical, encoded: EncodedSlice, modality: int, anchors: torch.Tensor, kind: int,
+    config: ViewConfig,
+) -> np.ndarray:  # fmt: skip
+    """Where the severity of `kind` comes from: float32 (h / 32, w / 32) of the plane, 0 to 1, all 0 when it is even.
 
-    First-order attribution: the gradient of the severity with respect to each pooled mean and spread, times what a
-    position adds to them beyond the image's average (Grad-CAM, Selvaraju et al. 2017, extended to spreads).
+    Every window of WINDOW_PX is scored as if it were the only tile, beside the same whole view and statistics; the
+    map is the rise of the severity above the least affected window.
     """
-    with torch.enable_grad():
-        tiles = encoded.tiles.detach().requires_grad_(True)
-        out = model.fuse(tiles[None], encoded.whole[None], encoded.statistics[None],
-                         torch.tensor([modality], device=tiles.device), anchors)  # fmt: skip
-        gradient = torch.autograd.grad(out.severities()[0, kind], tiles)[0].sum(0)  # P
-    chs = [info["num_chs"] for info in model.clip.visual.trunk.feature_info]
-    side = encoded.maps[0].shape[-1] * HEAT_STRIDE
-    size = side // HEAT_STRIDE
-    total = torch.zeros(len(encoded.origins), size, size)
-    for stage, maps in zip(HEAT_STAGES, encoded.maps, strict=True):
-        start = 2 * sum(chs[:stage])
-        for_mean, for_std = (
-            gradient[start : start + chs[stage]],
-            gradient[start + chs[stage] : start + 2 * chs[stage]],
-        )
-        mean = maps.mean((0, 2, 3), keepdim=True)
-        std = maps.std((0, 2, 3), keepdim=True) + 1e-3
-        spread = ((maps - mean).square() - std.square()) / (2 * std)
-        part = ((maps - mean) * for_mean.view(1, -1, 1, 1) + spread * for_std.view(1, -1, 1, 1)).sum(1)
-        part = F.interpolate(part[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
-        total += part.cpu()
-    return _assemble(total.numpy(), encoded)
+    tiles, _, _ = cut_views(view.plane, config)
+    maps = backbone.stage_maps(model.clip.visual.trunk, channels(tiles.to(model.queries.device)))
+    windows = _window_tokens(maps, config.tile_px)  # V n n P
+    count, n = windows.shape[:2]
+    alone = windows.flatten(0, 2)[:, None]  # V*n*n 1 P
+    given = torch.full((len(alone),), modality, device=alone.device)
+    out = model.fuse(
+        alone, encoded.whole.expand(len(alone), -1), encoded.statistics.expand(len(alone), -1), given, anchors
+    )
+    severity = out.severities()[:, kind].view(count, n, n).cpu().numpy()
+    return _assemble(severity, encoded)
 
 
-def _assemble(tiles: np.ndarray, encoded: EncodedSlice) -> np.ndarray:
-    h, w = (-(-v // HEAT_STRIDE) for v in encoded.plane_size)
-    size = tiles.shape[1]
-    total = np.zeros((h + size, w + size), np.float32)
-    count = np.zeros_like(total)
-    for tile, (y, x) in zip(tiles, encoded.origins, strict=True):
-        r, c = round(y / HEAT_STRIDE), round(x / HEAT_STRIDE)
-        total[r : r + size, c : c + size] += tile
-        count[r : r + size, c : c + size] += 1
-    heat = np.maximum(total / np.maximum(count, 1), 0)[:h, :w]
-    return heat / max(float(heat.max()), 1e-9)
+def _window_tokens(maps: list[torch.Tensor], tile_px: int) -> torch.Tensor:
+    """Stage maps of tiles -> backbone.pool over each window: (V, n, n, P)."""
+    parts = []
+    for stage in maps:
+        stride = tile_px // stage.shape[-1]
+        size, step = max(1, WINDOW_PX // stride), max(1, WINDOW_STEP_PX // stride)
+        mean = F.avg_pool2d(stage, size, step)  # V C n n
+        parts.append(mean)
+        if stage is not maps[-1]:
+            square = F.avg_pool2d(stage.square(), size, step)
+            parts.append(((square - mean.square()).clamp(min=0) + 1e-5).sqrt())
+    return torch.cat(parts, 1).permute(0, 2, 3, 1)
+
+
+def _assemble(windows: np.ndarray, encoded: EncodedSlice) -> np.ndarray:
+    """Window values (V, n, n) -> mean over the windows that cover each cell of WINDOW_STEP_PX, scaled to 0 to 1."""
+    h, w = (-(-v // WINDOW_STEP_PX) for v in encoded.plane_size)
+    cells = WINDOW_PX // WINDOW_STEP_PX
+    margin = windows.shape[1] + cells
+    total, count = np.zeros((h + margin, w + margin), np.float32), np.zeros((h + margin, w + margin), np.float32)
+    for tile, (y, x) in zip(windows, encoded.origins, strict=True):
+        r0, c0 = round(y / WINDOW_STEP_PX), round(x / WINDOW_STEP_PX)
+        for (i, j), value in np.ndenumerate(tile):
+            total[r0 + i : r0 + i + cells, c0 + j : c0 + j + cells] += value
+            count[r0 + i : r0 + i + cells, c0 + j : c0 + j + cells] += 1
+    heat = (total / np.maximum(count, 1))[:h, :w]
+    rise = heat - heat[count[:h, :w] > 0].min()
+    return np.where(count[:h, :w] > 0, rise, 0.0) / max(float(rise.max()), 0.05)  # a rise of less is no place
