@@ -70,7 +70,10 @@ def test_command_runs_as_written(command: str, workplace: Path) -> None:
     arguments, target = as_run(command, workplace)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(arguments, cwd=workplace, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode in EXPECTED_CODE.get(command, (0,)), done.stderr[-2000:]
+    allowed = EXPECTED_CODE.get(command, (0, 1) if " eval." in command else (0,))
+    assert done.returncode in allowed, done.stderr[-2000:]
+    if " eval." in command:  # 1 says that a bound was broken, which other tests judge; the numbers must be there
+        assert (workplace / arguments[-1]).stat().st_size > 2, done.stderr[-2000:]
     if target is not None:
         target.write_text(done.stdout)
 

@@ -13,6 +13,9 @@ from medq_vlm.encoder.preprocess import tile_origins
 from medq_vlm.encoder.scorer import UNKNOWN
 from training.synthesize import CODE_OFFSET, CODE_SCALE, VERSIONS
 
+STATISTICS_NOISE = 0.2  # standard deviations
+STATISTICS_DROP = 0.15  # share of samples
+
 
 @dataclass
 class Labels:
@@ -97,10 +100,25 @@ class Shards:
         return torch.from_numpy(self.labels["statistics"][index].astype(np.float32))
 
     def views(self, index: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """One random flipped tile and the whole view of each sample: (B, 3, t, t), (B, 3, g, g)."""
-        tiles = np.stack([_three(_flip(self.random_tile(i, rng), rng)) for i in index])
+        """One random tile, turned, and the whole view of each sample, with a mild tone curve.
+
+        (B, 3, t, t), (B, 3, g, g).
+        """
+        tiles = np.stack([_three(_turn(self.random_tile(i, rng), rng)) for i in index])
         wholes = np.stack([_three(self.whole(i)) for i in index])
-        return decode(tiles), decode(wholes)
+        tile_views, whole_views = _gamma([decode(tiles), decode(wholes)], rng)
+        return tile_views, whole_views
+
+    def disturbed_statistics(self, index: np.ndarray, mean: torch.Tensor, std: torch.Tensor,
+                             rng: np.random.Generator) -> torch.Tensor:  # fmt: skip
+        """Statistics (B, F) with noise, and their mean (F,) in place of some samples'.
+
+        The statistics of few contents are soon learned by heart.
+        """
+        values = self.statistics(index)
+        noise = torch.from_numpy(rng.normal(0, STATISTICS_NOISE, values.shape).astype(np.float32))
+        gone = torch.from_numpy(rng.random(len(index)) < STATISTICS_DROP)
+        return torch.where(gone[:, None], mean.cpu(), values + noise * std.cpu())
 
     def quad_batches(self, size: int, rng: np.random.Generator) -> list[np.ndarray]:
         """Sample indices in batches of `size`, whole quads together, in random order."""
@@ -126,10 +144,16 @@ def _three(codes: np.ndarray) -> np.ndarray:
     return codes if codes.shape[2] == 3 else np.repeat(codes, 3, axis=2)
 
 
-def _flip(tile: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    if rng.random() < 0.5:
-        tile = tile[:, ::-1]
-    return tile
+def _turn(tile: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One of the eight ways to lay a square tile; what a tile shows of quality has no up or down."""
+    tile = np.rot90(tile, int(rng.integers(4)))
+    return tile[:, ::-1] if rng.random() < 0.5 else tile
+
+
+def _gamma(views: list[torch.Tensor], rng: np.random.Generator) -> list[torch.Tensor]:
+    """A mild tone curve per image, the same for its tile and its whole view; values beyond 0 to 1 stay."""
+    power = torch.from_numpy(np.exp(rng.normal(0, 0.1, (len(views[0]), 1, 1, 1))).astype(np.float32))
+    return [torch.where((v > 0) & (v < 1), v.clamp(1e-4, 1) ** power, v) for v in views]
 
 
 def _starts(lengths: np.ndarray) -> np.ndarray:

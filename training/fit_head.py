@@ -20,8 +20,6 @@ FEATURE_BATCH = 24  # images whose tiles go through the tower together
 HEAD_BATCH = 128
 HEAD_RATE = 1e-3
 TILE_DROP = 0.3  # share of tiles hidden: sizes and crops differ at inference
-STATISTICS_NOISE = 0.2  # standard deviations; the statistics of few contents are soon learned by heart
-STATISTICS_DROP = 0.15  # share of samples that see the mean instead of their statistics
 
 
 @dataclass
@@ -123,7 +121,7 @@ def fit_head(
             labels = data.batch_labels(index, rng).to(model.queries.device)
             for group in optimiser.param_groups:
                 group["lr"] = HEAD_RATE * warm_cosine(step / total)
-            statistics = _disturb(data.statistics(index), model, rng)
+            statistics = data.disturbed_statistics(index, model.statistics_mean, model.statistics_std, rng)
             padded = _drop_tiles(features.padded[index], rng)
             out = run_head(model, features, statistics, index, padded, labels.given, anchors)
             loss = torch.stack(list(quality_loss(out, labels).values())).sum()
@@ -149,14 +147,6 @@ def _drop_tiles(padded: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     hidden = padded | (rng.random(padded.shape) < TILE_DROP)
     hidden[hidden.all(1)] = padded[hidden.all(1)]
     return hidden
-
-
-def _disturb(statistics: torch.Tensor, model: Scorer, rng: np.random.Generator) -> torch.Tensor:
-    """Noise on all statistics (B, F), and the mean in place of some samples'."""
-    noise = torch.from_numpy(rng.normal(0, STATISTICS_NOISE, statistics.shape).astype(np.float32))
-    out = statistics + noise * model.statistics_std.cpu()
-    gone = torch.from_numpy(rng.random(len(out)) < STATISTICS_DROP)
-    return torch.where(gone[:, None], model.statistics_mean.cpu(), out)
 
 
 @torch.no_grad()

@@ -55,10 +55,12 @@ def fit_tower(model: Scorer, data: Shards, check: Shards, args: argparse.Namespa
                 group["lr"] = args.rate * warm_cosine(share)
             tiles, wholes = (v.to(accelerator.device) for v in data.views(index, rng))
             labels = data.batch_labels(index, rng).to(accelerator.device)
-            statistics = data.statistics(index).to(accelerator.device)
+            statistics = data.disturbed_statistics(index, model.statistics_mean, model.statistics_std, rng)
             keep = anchors is not None and step % ANCHOR_EVERY != 0
             anchors = anchors.detach() if anchors is not None and keep else model.anchors()
-            terms = quality_loss(wrapped(tiles, wholes, statistics, labels.given, anchors), labels)
+            terms = quality_loss(
+                wrapped(tiles, wholes, statistics.to(accelerator.device), labels.given, anchors), labels
+            )
             loss = torch.stack(list(terms.values())).sum()
             optimiser.zero_grad()
             accelerator.backward(loss)
