@@ -159,7 +159,6 @@ def text_for(kind: str, modality: str) -> tuple[str, str, str]:
     return BY_MODALITY.get(kind, {}).get(modality, (text.cause, text.impact, text.remedy))
 
 
-
 def score_word(score: float) -> str:
     """Words of the level nearest to a score 0 to 4."""
     return SCORE_WORDS[int(min(4.0, max(0.0, score)) + 0.5)]

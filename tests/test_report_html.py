@@ -134,9 +134,7 @@ def test_boxes_are_drawn_only_on_their_slices() -> None:
 
 def test_box_is_cut_to_the_image() -> None:
     small = {"display": display(50, 50), "slice_index": 3}
-    assert [mark.box for mark in make_picture(assessed(1.0, (NOISE, METAL)), small).marks] == [
-        (20, 30, 50, 50)
-    ]
+    assert [mark.box for mark in make_picture(assessed(1.0, (NOISE, METAL)), small).marks] == [(20, 30, 50, 50)]
 
 
 def test_embedded_image_is_the_display_and_large_ones_shrink() -> None:

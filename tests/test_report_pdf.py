@@ -54,9 +54,7 @@ def test_nothing_runs_off_the_page(tmp_path: Path) -> None:
     for page in reader.pages:
         places: list[tuple[float, float]] = []
         page.extract_text(
-            visitor_text=lambda text, cm, tm, font, size, at=places: (
-                at.append((tm[4], tm[5])) if text.strip() else None
-            )
+            visitor_text=lambda text, cm, tm, font, size, at=places: at.append((tm[4], tm[5])) if text.strip() else None
         )
         assert all(0 <= x <= page.mediabox.width and 0 <= y <= page.mediabox.height for x, y in places)
         assert min(y for _, y in places) > 15

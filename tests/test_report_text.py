@@ -108,9 +108,7 @@ def sentences(text: str) -> list[str]:
 
 
 COMBINATIONS = [
-    combination
-    for count in (0, 1, 2, 5)
-    for combination in itertools.islice(itertools.combinations(FIVE, count), 4)
+    combination for count in (0, 1, 2, 5) for combination in itertools.islice(itertools.combinations(FIVE, count), 4)
 ]
 
 

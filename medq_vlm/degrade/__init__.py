@@ -14,9 +14,7 @@ from medq_vlm.degrade.base import Degradation
 from medq_vlm.schema import DegradationRecord, MedQError
 
 DEGRADATIONS: dict[str, Degradation] = {
-    d.kind: d
-    for module in (common, ct, mr, xray, ultrasound, pet, optical)
-    for d in module.DEGRADATIONS
+    d.kind: d for module in (common, ct, mr, xray, ultrasound, pet, optical) for d in module.DEGRADATIONS
 }
 
 

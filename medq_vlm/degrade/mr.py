@@ -25,9 +25,7 @@ def _draw_noise(strength: float, modality: str, generator: torch.Generator, size
     }
 
 
-def _apply_noise(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_noise(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """Rician noise: the magnitude of signal plus complex Gaussian noise (Gudbjartsson & Patz, MRM 1995)."""
     real, imaginary = normal(generator, image), normal(generator, image)
     sd = params["noise_sd"]
@@ -48,9 +46,7 @@ def _apply_noise(
     return torch.hypot(image + sd * real, sd * imaginary)
 
 
-def _draw_wraparound(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_wraparound(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """Up to half of the object's extent folds over."""
     return {
         "variant": choose(generator, "fold", "fold", "one_sided", "two_sided"),
@@ -81,9 +77,7 @@ def _extent(profile: torch.Tensor) -> tuple[int, int]:
     return int(lit[0]), int(lit[-1] - lit[0]) + 1
 
 
-def _apply_wraparound(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_wraparound(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """Field of view smaller than the object along the phase-encode axis; the extent is measured per image."""
     across = params["phase_encode_axis"] == "column"
     upright = image.transpose(-2, -1) if across else image
@@ -134,9 +128,7 @@ def truncate(kspace: torch.Tensor, axes: str, kept_fraction: float) -> torch.Ten
     return kspace
 
 
-def _apply_gibbs(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_gibbs(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     return magnitude(truncate(to_kspace(image), params["axes"], params["kept_fraction"]))
 
 
@@ -166,17 +158,13 @@ def bias_gain(image: torch.Tensor, params: Params) -> torch.Tensor:
         field = -torch.log((y - 1.2 * math.sin(angle)) ** 2 + (x - 1.2 * math.cos(angle)) ** 2 + 0.3)
     else:
         field = smooth_field(params["field_seed"], image, 1.5)
-    field = torch.tanh(
-        (field - field.mean()) / field.std().clamp_min(1e-6)
-    )  # the corners do not take all the range
+    field = torch.tanh((field - field.mean()) / field.std().clamp_min(1e-6))  # the corners do not take all the range
     field = (field - field.min()) / (field.max() - field.min()).clamp_min(1e-6) - 0.5
     gain = 10 ** (params["range_db"] / 20 * field)
     return gain / gain.mean()
 
 
-def _apply_bias(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_bias(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     shaded = image * bias_gain(image, params)
     # The scanner scales each image, so that the mean brightness stays.
     mean, shaded_mean = (each.mean(dim=(1, 2, 3), keepdim=True) for each in (image, shaded))
@@ -198,9 +186,7 @@ def _draw_spike(strength: float, modality: str, generator: torch.Generator, size
     return {"stripe_amplitude": 0.5 * strength**1.5 / math.sqrt(points), "spikes": spikes}
 
 
-def _apply_spike(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_spike(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """A discharge adds to single k-space samples: stripes over the whole image, also over air."""
     h, w = image.shape[-2:]
     kspace = to_kspace(image).clone()
@@ -215,9 +201,7 @@ def _apply_spike(
     return magnitude(kspace)
 
 
-def _draw_susceptibility(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_susceptibility(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """A metal object of up to 9 % of the shorter side in diameter."""
     h, w = size
     y, x = uniform(generator, 0.25, 0.75) * h, uniform(generator, 0.25, 0.75) * w
@@ -230,8 +214,7 @@ def _draw_susceptibility(
         "radius_px": radius,
         "polarity": 1.0 if uniform(generator, 0.0, 1.0) < 0.5 else -1.0,
         "field_angle_deg": choose_angle(generator),
-        "dephasing": uniform(generator, 0.2, 1.0)
-        ** 2,  # spin echo small, gradient echo large: the size of the void
+        "dephasing": uniform(generator, 0.2, 1.0) ** 2,  # spin echo small, gradient echo large: the size of the void
         "box": clip_box(x - reach, y - reach, x + reach, y + reach, size),
     }
 

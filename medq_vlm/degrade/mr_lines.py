@@ -44,9 +44,7 @@ def _acquisition_time(n: int, shots: int, device: torch.device) -> torch.Tensor:
     return order / max(1, n - 1)
 
 
-def _apply_motion(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_motion(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """Each line sees the object in its pose at that moment; the pose at the k-space centre is rest."""
     axis = params["phase_encode_axis"]
     n = image.shape[AXES[axis]]
@@ -60,9 +58,7 @@ def _apply_motion(
         amount = torch.where(late == late[n // 2], 0.0, 1.0)
         poses = torch.tensor([0.0, 1.0])
     else:
-        walk = torch.randn(
-            MAX_POSES, generator=torch.Generator().manual_seed(params["trajectory_seed"])
-        ).cumsum(0)
+        walk = torch.randn(MAX_POSES, generator=torch.Generator().manual_seed(params["trajectory_seed"])).cumsum(0)
         # Positions of the head at MAX_POSES moments, the largest 1, at rest when the centre is acquired.
         moment = (time * MAX_POSES).long().clamp_max(MAX_POSES - 1)
         walk = walk - walk[int(moment[n // 2])]
@@ -84,9 +80,7 @@ def _translate(kspace: torch.Tensor, params: Params, shift_px: torch.Tensor, axi
     return kspace * torch.exp(-2j * math.pi * along * lines(shift_px, axis))
 
 
-def _draw_ghosting(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_ghosting(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """Ghosts of up to 0.8 of the signal."""
     h, w = size
     variant = choose(generator, "amplitude", "phase", "shot", "pulsation")
@@ -102,9 +96,7 @@ def _draw_ghosting(
     }
 
 
-def _apply_ghosting(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_ghosting(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """Lines modulated with a period of `ghosts` lines: copies of the object at multiples of FOV / ghosts."""
     axis, period, amount = params["phase_encode_axis"], params["ghosts"], params["ghost_fraction"]
     n = image.shape[AXES[axis]]
@@ -130,9 +122,7 @@ def _apply_ghosting(
     return magnitude(to_kspace(image) + to_kspace(moving) * lines(pulse, axis))
 
 
-def _draw_undersampling(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_undersampling(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """Acceleration 1 to 8 (radial: to 22) with a fully sampled centre of 4 to 10 % of the lines."""
     variant = choose(generator, "uniform", "random", "jittered", "radial", "partial_fourier")
     return {
@@ -165,9 +155,7 @@ def sampling_mask(params: Params, h: int, w: int) -> torch.Tensor:
         return distance_px <= 0.75
     line = torch.arange(n)
     if params["variant"] == "uniform":
-        keep = ((line + params["offset_lines"]) / rate).floor() != (
-            (line + params["offset_lines"] - 1) / rate
-        ).floor()
+        keep = ((line + params["offset_lines"]) / rate).floor() != ((line + params["offset_lines"] - 1) / rate).floor()
     elif params["variant"] == "jittered":
         cell = (line / rate).floor().long()
         chance = torch.rand(n, generator=seeds)

@@ -13,9 +13,7 @@ from medq_vlm.degrade.fields import blur, choose, grid, lit_area, seed_from, smo
 from medq_vlm.schema import MedQError
 
 
-def _draw_defocus(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_defocus(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """Blur disk of up to 3.5 % of the shorter side in radius, over the whole view or more on one side."""
     return {
         "variant": choose(generator, "disk", "disk", "hexagon", "tilted"),
@@ -52,9 +50,7 @@ def _convolve(image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     return out[..., pad : pad + h, pad : pad + w]
 
 
-def _apply_defocus(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_defocus(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     kernel = aperture(params["radius_px"], params["variant"] == "hexagon")
     # The field stop lies in another plane and its edge stays sharp: only light from inside is spread.
     field = lit_area(image) if modality in ("fundus", "endoscopy") else torch.ones_like(image[:, :1])
@@ -75,9 +71,7 @@ def _towards(image: torch.Tensor, side_deg: float) -> torch.Tensor:
     return (2 * y / (h - 1) - 1) * math.sin(angle) + (2 * x / (w - 1) - 1) * math.cos(angle)
 
 
-def _draw_illumination(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_illumination(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """The worst-lit place keeps down to 3 % of its light."""
     return {
         "variant": choose(generator, "vignette", "gradient", "half_dark", "patches", "hot_spot"),
@@ -89,9 +83,7 @@ def _draw_illumination(
     }
 
 
-def _apply_illumination(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_illumination(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     h, w = image.shape[-2:]
     y, x = grid(image)
     dy, dx = y / h - params["centre_y_fraction"], x / w - params["centre_x_fraction"]
@@ -131,9 +123,7 @@ def _draw_cast(strength: float, modality: str, generator: torch.Generator, size:
     }
 
 
-def _apply_cast(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_cast(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """White balance wrong (gain), a coloured film over the view (tint), colours turned (mixed)."""
     if image.shape[1] != 3:
         raise MedQError("'colour_cast' needs a colour image with three channels; this one is grey.")
@@ -176,9 +166,7 @@ def _draw_haze(strength: float, modality: str, generator: torch.Generator, size:
     }
 
 
-def _apply_haze(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_haze(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """Koschmieder: direct light * t + veil * (1 - t); the forward-scattered part is blurred."""
     amount = 1 - params["direct_fraction"]
     thick = torch.full(image.shape[-2:], amount, device=image.device)

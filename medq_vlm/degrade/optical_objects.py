@@ -88,9 +88,7 @@ def _paint(image: torch.Tensor, blobs: list[Blob], rim_fraction: float) -> torch
     return cover
 
 
-def _draw_specular(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_specular(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """3 to 24 highlights over up to 18 % of the image."""
     count = 3 + int(uniform(generator, 0.0, 1.0) ** 2 * 22)
     blobs = _draw_blobs(generator, size, count, 0.18 * strength, 0.25)
@@ -102,9 +100,7 @@ def _draw_specular(
     }
 
 
-def _apply_specular(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_specular(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """The lamp mirrored in a wet surface: white, soft at the rim."""
     cover = _paint(image, params["blobs"], params["rim_fraction"])
     return image + cover * (params["peak_level"] - image).clamp_min(0.0)
@@ -124,9 +120,7 @@ def _draw_bubble(strength: float, modality: str, generator: torch.Generator, siz
     }
 
 
-def _apply_bubble(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_bubble(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """A thin lens of air: dark rim, bent and washed-out view inside, a bright crescent towards the lamp."""
     out = image.clone()
     for blob in params["blobs"]:
@@ -139,9 +133,7 @@ def _apply_bubble(
     return out
 
 
-def _through_bubble(
-    image: torch.Tensor, centre_y: float, centre_x: float, blob: Blob, params: Params
-) -> torch.Tensor:
+def _through_bubble(image: torch.Tensor, centre_y: float, centre_x: float, blob: Blob, params: Params) -> torch.Tensor:
     """The view (B, C, H, W) around one bubble, its centre in pixels of this view."""
     y, x = grid(image)
     light = math.radians(params["light_deg"])
@@ -161,9 +153,7 @@ def _through_bubble(
     return image + params["opacity"] * inside * (view - image)
 
 
-def _draw_dark_spot(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_dark_spot(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """1 to 15 soft spots over up to 30 % of the image, taking up to all light."""
     count = 1 + int(uniform(generator, 0.0, 1.0) ** 1.5 * 14.99)
     blobs = _draw_blobs(generator, size, count, 0.30 * strength, 0.5)
@@ -175,9 +165,7 @@ def _draw_dark_spot(
     }
 
 
-def _apply_dark_spot(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_dark_spot(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """Dust on the optics is out of focus: a soft loss of light."""
     return image * (1 - params["absorbed_fraction"] * _paint(image, params["blobs"], params["rim_fraction"]))
 
@@ -205,9 +193,7 @@ def _draw_stain(strength: float, modality: str, generator: torch.Generator, size
     }
 
 
-def _apply_stain(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_stain(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """Absorbing matter with a ragged outline and uneven density (Beer-Lambert)."""
     ragged = smooth_field(params["outline_seed"], image, 14)
     uneven = 1 + 0.2 * smooth_field(params["outline_seed"] + 1, image, 6).clamp(-2, 2)
@@ -239,11 +225,7 @@ def _draw_fold(strength: float, modality: str, generator: torch.Generator, size:
     bend = uniform(generator, -0.12, 0.12) * other
     slope = uniform(generator, -0.25, 0.25) * other / n
     reach = abs(bend) + abs(slope) * n / 2 + width * 0.65 + 2
-    box = (
-        (0.0, centre - reach, float(w), centre + reach)
-        if across
-        else (centre - reach, 0.0, centre + reach, float(h))
-    )
+    box = (0.0, centre - reach, float(w), centre + reach) if across else (centre - reach, 0.0, centre + reach, float(h))
     return {
         "direction": "across" if across else "down",
         "centre_px": centre,
@@ -257,9 +239,7 @@ def _draw_fold(strength: float, modality: str, generator: torch.Generator, size:
     }
 
 
-def _apply_fold(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_fold(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """Densities of the layers add: the light through a fold is the product of the layers'."""
     upright = image if params["direction"] == "across" else image.transpose(-2, -1)
     x0, y0, x1, y1 = params["box"]
@@ -283,9 +263,7 @@ def _apply_fold(
     return out if params["direction"] == "across" else out.transpose(-2, -1)
 
 
-def _draw_occlusion(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_occlusion(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """Up to 60 % of the view hidden by an instrument, a lid or finger, or hairs."""
     h, w = size
     shape = choose(
@@ -320,9 +298,7 @@ def _draw_occlusion(
     return params
 
 
-def _apply_occlusion(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_occlusion(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     h, w = image.shape[-2:]
     y, x = grid(image)
     y, x = y - h / 2, x - w / 2

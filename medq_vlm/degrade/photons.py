@@ -32,9 +32,7 @@ def added_noise(grey: torch.Tensor, dose_fraction: float, generator: torch.Gener
     image already carries the noise of the full dose.
     """
     mean = transmission(grey) * PHOTONS * dose_fraction
-    counts = poisson(mean, generator).clamp_min(
-        0.5
-    )  # no photon at all: half a count, so that the log is finite
+    counts = poisson(mean, generator).clamp_min(0.5)  # no photon at all: half a count, so that the log is finite
     return (grey_of(counts / mean)) * math.sqrt(max(0.0, 1 - dose_fraction))
 
 

@@ -48,9 +48,7 @@ def intensity_scale(sample: ImageSample) -> Scale:
     return Scale(high, low) if sample.inverted else Scale(low, high)
 
 
-def degrade_sample(
-    sample: ImageSample, kind: str, severity: float, seed: int
-) -> tuple[ImageSample, DegradationRecord]:
+def degrade_sample(sample: ImageSample, kind: str, severity: float, seed: int) -> tuple[ImageSample, DegradationRecord]:
     """`sample` with one degradation of calibrated `severity` (0 to 4; 0 gives the same pixels), and its record.
 
     All slices share the record's parameters (where an artefact lies, which lines are missing); noise differs

@@ -29,9 +29,7 @@ FIELD_FLOOR = 0.015  # greys below belong to the black surround of the sector
 LOG_RAYLEIGH_SD_DB = 5.57  # SD of a fully developed speckle in dB (Burckhardt, IEEE TSU 1978)
 
 
-def _draw_speckle(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_speckle(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """Speckle SD up to 16 dB, three times that of fully developed speckle."""
     return {
         "variant": choose(generator, "log_rayleigh", "log_rayleigh", "multiplicative"),
@@ -41,9 +39,7 @@ def _draw_speckle(
     }
 
 
-def _apply_speckle(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_speckle(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """Interference of many scatterers: a complex Gaussian field of the beam's cell size, in dB."""
     real = _cell(normal(generator, image), params["axial_px"], params["lateral_px"])
     imaginary = _cell(normal(generator, image), params["axial_px"], params["lateral_px"])
@@ -79,9 +75,7 @@ def _draw_gain(strength: float, modality: str, generator: torch.Generator, size:
     }
 
 
-def _apply_gain(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_gain(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """Adds dB to the echoes; high gain saturates and lifts the receiver's noise out of the black."""
     change = params["gain_db"] / DYNAMIC_RANGE_DB
     if change <= 0:
@@ -111,15 +105,11 @@ def _draw_shadow(strength: float, modality: str, generator: torch.Generator, siz
         "reflector_gain_db": 18.0 * strength * uniform(generator, 0.2, 1.0),
         "reflector_px": uniform(generator, 0.008, 0.02) * h + 1,
         "edge_fraction": uniform(generator, 0.1, 0.35),
-        "box": clip_box(
-            x - bottom - 0.1 * width - 2, y - 0.05 * h - 2, x + bottom + 0.1 * width + 2, h, size
-        ),
+        "box": clip_box(x - bottom - 0.1 * width - 2, y - 0.05 * h - 2, x + bottom + 0.1 * width + 2, h, size),
     }
 
 
-def _apply_shadow(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_shadow(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """A bright reflector and the dark behind it."""
     y, x = grid(image)
     h = image.shape[-2]
@@ -138,9 +128,7 @@ def _apply_shadow(
     return torch.where(image > 0, (image + bright - dark).clamp_min(0.0), image)
 
 
-def _draw_reverberation(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_reverberation(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """Echoes repeated at equal depths, up to the full brightness and over up to the full width."""
     h, w = size
     variant = choose(generator, "lines", "copies", "ring_down")
@@ -221,9 +209,7 @@ def _echoes(image: torch.Tensor, params: Params, tail: dict[str, float]) -> torc
     return decay**nearest * line * column
 
 
-def _draw_attenuation(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_attenuation(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """Up to 50 dB lost at the bottom, or time-gain sliders wrong by up to 40 dB."""
     return {
         "variant": choose(generator, "depth", "depth", "sliders"),
@@ -248,9 +234,7 @@ def depth_gain_db(params: Params, h: int) -> torch.Tensor:
     return params["slider_db"] * gain
 
 
-def _apply_attenuation(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_attenuation(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """The far field fades, or bands are too bright and too dark."""
     change = (depth_gain_db(params, image.shape[-2]) / DYNAMIC_RANGE_DB).to(image.device)[:, None]
     changed = torch.minimum((image + change).clamp_min(0.0), image.clamp_min(1.0))

@@ -24,9 +24,7 @@ def _draw_mottle(strength: float, modality: str, generator: torch.Generator, siz
     }
 
 
-def _apply_mottle(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_mottle(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     noise = added_noise(image, params["dose_fraction"], generator)
     spread = params["light_spread_px"]
     if spread > 0.3:
@@ -36,9 +34,7 @@ def _apply_mottle(
     return image + noise
 
 
-def _draw_scatter(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_scatter(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """Scatter-to-primary ratio up to 8, as through an obese abdomen without a grid."""
     return {
         "scatter_to_primary": 9.0**strength - 1.0,
@@ -46,9 +42,7 @@ def _draw_scatter(
     }
 
 
-def _apply_scatter(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_scatter(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """Scattered photons are a smooth veil on the transmitted ones; the exposure is set for the sum."""
     primary = transmission(image)
     ratio = params["scatter_to_primary"]
@@ -69,9 +63,7 @@ def _draw_grid(strength: float, modality: str, generator: torch.Generator, size:
     }
 
 
-def _apply_grid(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_grid(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     """Lead strips absorb photons: lighter lines; a misaligned grid absorbs more and more to the sides."""
     y, x = grid(image)
     h, w = image.shape[-2:]
@@ -91,23 +83,17 @@ def _apply_grid(
     return image + params["line_amplitude"] * (shadow + veil)
 
 
-def _draw_rotation(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_rotation(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """Turned by up to 40 degrees; the uncovered corners are black or carry the edge on."""
     side = 1.0 if uniform(generator, 0.0, 1.0) < 0.5 else -1.0
     return {"angle_deg": 40.0 * strength * side, "outside": choose(generator, "zeros", "zeros", "border")}
 
 
-def _apply_rotation(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_rotation(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     return rotate(image, params["angle_deg"], params["outside"])
 
 
-def _draw_collimation(
-    strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]
-) -> Params:
+def _draw_collimation(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     """Shutters over one to three sides hide up to 0.65 of the area."""
     h, w = size
     order = torch.randperm(4, generator=generator).tolist()
@@ -141,9 +127,7 @@ def _cuts(share: list[float], hidden: float) -> list[float]:
     return [low * part for part in share]
 
 
-def _hidden_box(
-    side: int, window: tuple[float, float, float, float], tilt_deg: float, size: tuple[int, int]
-) -> Box:
+def _hidden_box(side: int, window: tuple[float, float, float, float], tilt_deg: float, size: tuple[int, int]) -> Box:
     h, w = size
     x0, y0, x1, y1 = window
     lean = math.tan(math.radians(abs(tilt_deg))) * max(h, w) / 2 + 4
@@ -152,9 +136,7 @@ def _hidden_box(
     return clip_box(left, top, right, bottom, size)
 
 
-def _apply_collimation(
-    image: torch.Tensor, params: Params, modality: str, generator: torch.Generator
-) -> torch.Tensor:
+def _apply_collimation(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     y, x = grid(image)
     h, w = image.shape[-2:]
     lean = math.tan(math.radians(params["tilt_deg"]))

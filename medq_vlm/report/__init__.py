@@ -15,9 +15,7 @@ from medq_vlm.schema import Assessment, MedQError
 @cache
 def json_schema() -> dict[str, Any]:
     """The committed JSON schema of `Assessment.to_dict()` (medq_vlm/assessment.schema.json)."""
-    return json.loads(
-        resources.files("medq_vlm").joinpath("assessment.schema.json").read_text(encoding="utf-8")
-    )
+    return json.loads(resources.files("medq_vlm").joinpath("assessment.schema.json").read_text(encoding="utf-8"))
 
 
 @cache
@@ -30,9 +28,7 @@ def validate(assessment: dict[str, Any]) -> None:
 
     Raises MedQError that names the first offending field.
     """
-    errors = sorted(
-        _validator().iter_errors(assessment), key=lambda error: list(map(str, error.absolute_path))
-    )
+    errors = sorted(_validator().iter_errors(assessment), key=lambda error: list(map(str, error.absolute_path)))
     if errors:
         place = "/".join(map(str, errors[0].absolute_path)) or "the top level"
         message = errors[0].message

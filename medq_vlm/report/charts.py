@@ -19,8 +19,7 @@ def gauge(score: float, interval: tuple[float, float] | None) -> str:
         return left + span * min(4.0, max(0.0, value)) / 4
 
     parts = [
-        '<svg class="gauge" viewBox="0 0 320 62" role="img" '
-        f'aria-label="Score {score:.1f} on a scale from 0 to 4">'
+        f'<svg class="gauge" viewBox="0 0 320 62" role="img" aria-label="Score {score:.1f} on a scale from 0 to 4">'
     ]
     for name, low, high in ZONES:
         start, end = x(low), x(high)
@@ -32,9 +31,7 @@ def gauge(score: float, interval: tuple[float, float] | None) -> str:
         parts.append(f'<text class="tick" x="{x(value):.1f}" y="44" text-anchor="middle">{value}</text>')
     if interval:
         start, end = x(interval[0]), x(interval[1])
-        parts.append(
-            f'<rect class="interval" x="{start:.1f}" y="15" width="{max(1.0, end - start):.1f}" height="3"/>'
-        )
+        parts.append(f'<rect class="interval" x="{start:.1f}" y="15" width="{max(1.0, end - start):.1f}" height="3"/>')
     parts.append(f'<path class="marker" d="M{x(score):.1f} 33 l-6 -15 h12 z"/></svg>')
     return "".join(parts)
 
@@ -43,9 +40,7 @@ def distribution(probabilities: Sequence[float]) -> str:
     """The 21 ordinal levels as bars, coloured by the verdict they belong to."""
     left, base, height, step = 8, 92, 76, 14.2
     top = max(probabilities, default=0.0) or 1.0
-    parts = [
-        '<svg class="bars" viewBox="0 0 314 112" role="img" aria-label="Probability of each score level">'
-    ]
+    parts = ['<svg class="bars" viewBox="0 0 314 112" role="img" aria-label="Probability of each score level">']
     for index, probability in enumerate(probabilities):
         level = 4 * index / (len(probabilities) - 1)
         bar = height * probability / top
@@ -57,9 +52,7 @@ def distribution(probabilities: Sequence[float]) -> str:
         )
         if index % 5 == 0:
             centre = x + step / 2 - 1.1
-            parts.append(
-                f'<text class="tick" x="{centre:.1f}" y="106" text-anchor="middle">{level:.0f}</text>'
-            )
+            parts.append(f'<text class="tick" x="{centre:.1f}" y="106" text-anchor="middle">{level:.0f}</text>')
     parts.append(f'<line class="axis" x1="{left}" x2="306" y1="{base}" y2="{base}"/></svg>')
     return "".join(parts)
 

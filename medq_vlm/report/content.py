@@ -37,10 +37,7 @@ def clean(text: object) -> str:
     could disguise a file name.
     """
     spaced = "".join(" " if char.isspace() else char for char in str(text))
-    kept = (
-        char if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn") else "\ufffd"
-        for char in spaced
-    )
+    kept = (char if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn") else "\ufffd" for char in spaced)
     return "".join(kept).strip()
 
 
@@ -168,6 +165,12 @@ def measure_name(name: str) -> str:
     return " ".join(upper.get(word, word) for word in clean(name).replace("_", " ").split())
 
 
+UNIT_ENDINGS = (  # of field names; longer endings first
+    ("_hz_per_pixel", "Hz per pixel"), ("_s_mm2", "s/mm²"), ("_mas", "mAs"), ("_mgy", "mGy"), ("_deg", "degrees"),
+    ("_ma", "mA"), ("_mm", "mm"), ("_ms", "ms"), ("_t", "T"), ("_s", "s"),
+)  # fmt: skip
+
+
 def acquisition_rows(assessment: Assessment) -> list[tuple[str, str]]:
     """(name, value) rows of the acquisition table; the recognised facts first."""
     rows = [
@@ -177,9 +180,20 @@ def acquisition_rows(assessment: Assessment) -> list[tuple[str, str]]:
     if assessment.acquisition:
         rows.append(("Acquisition", clean(assessment.acquisition)))
     for name, value in assessment.acquisition_fields.items():
-        shown = number(value) if isinstance(value, float) else clean(value)
-        rows.append((capital(clean(name).replace("_", " ")), shown))
+        if name not in ("modality", "anatomy"):  # already in the first rows
+            shown = number(value) if isinstance(value, float) else clean(value)
+            rows.append((field_name(name), shown))
     return rows
+
+
+def field_name(name: str) -> str:
+    """The field's name for people: "echo_time_ms" -> "Echo time (ms)"."""
+    if name == "kvp":
+        return "Tube voltage (kVp)"
+    for ending, unit in UNIT_ENDINGS:
+        if name.endswith(ending):
+            return f"{capital(clean(name.removesuffix(ending)).replace('_', ' '))} ({unit})"
+    return capital(clean(name).replace("_", " "))
 
 
 def version_rows(assessment: Assessment) -> list[tuple[str, str]]:

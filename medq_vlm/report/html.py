@@ -98,9 +98,7 @@ def _figure(assessment: Assessment, picture: Picture) -> str:
     layers = [f'<image width="{width}" height="{height}" href="{data_uri(picture.display)}"/>']
     switch = label = ""
     if picture.heat is not None:
-        layers.append(
-            f'<image class="heat-layer" width="{width}" height="{height}" href="{data_uri(picture.heat)}"/>'
-        )
+        layers.append(f'<image class="heat-layer" width="{width}" height="{height}" href="{data_uri(picture.heat)}"/>')
         switch = '<input class="heat-switch" type="checkbox" id="heat">'
         label = '<label class="heat-label" for="heat">show or hide where quality is lost</label>'
     for mark in picture.marks:
@@ -118,9 +116,7 @@ def _figure(assessment: Assessment, picture: Picture) -> str:
         )
     count = int(assessment.source.get("slices", 1))
     caption = (
-        f"{content.capital(content.plane(assessment))} {picture.slice_index + 1} of {count}. "
-        if count > 1
-        else ""
+        f"{content.capital(content.plane(assessment))} {picture.slice_index + 1} of {count}. " if count > 1 else ""
     )
     caption += "Numbered boxes mark the findings." if picture.marks else ""
     return (
@@ -148,9 +144,7 @@ def _finding(number: int, finding: Finding) -> str:
         ("Impact", finding.impact),
         ("Remedy", finding.remedy),
     ]
-    details = "".join(
-        f"<dt>{name}</dt><dd>{_e(content.capital(value))}</dd>" for name, value in rows if value
-    )
+    details = "".join(f"<dt>{name}</dt><dd>{_e(content.capital(value))}</dd>" for name, value in rows if value)
     code = f"{finding.code['scheme']} {finding.code['value']}"
     return (
         f'<tr><td class="name"><span class="number">{number}</span>'
@@ -166,8 +160,7 @@ def _charts(assessment: Assessment, picture: Picture | None) -> str:
     halves = []
     if assessment.attributes:
         halves.append(
-            "<div><h2>Partial scores (0 to 1, higher is better)</h2>"
-            f"{charts.attributes(assessment.attributes)}</div>"
+            f"<div><h2>Partial scores (0 to 1, higher is better)</h2>{charts.attributes(assessment.attributes)}</div>"
         )
     if assessment.score_distribution:
         halves.append(

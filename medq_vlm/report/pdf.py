@@ -81,10 +81,7 @@ def to_pdf(assessment: Assessment, images: Mapping[str, Any] | None, path: str |
             write(pdf, line, 8, MARGIN, WIDTH)
     _pairs(pdf, "Acquisition", content.acquisition_rows(assessment), wide=3)
     if assessment.evidence:
-        rows = [
-            (content.capital(content.measure_name(item.name)), _measured(item))
-            for item in assessment.evidence
-        ]
+        rows = [(content.capital(content.measure_name(item.name)), _measured(item)) for item in assessment.evidence]
         _pairs(pdf, "Measurements", rows)
     _pairs(pdf, "Versions", content.version_rows(assessment), wide=3)
     try:
@@ -200,9 +197,7 @@ def _image(pdf: _Report, assessment: Assessment, picture: Picture, top: float) -
     pdf.set_y(top + height + 1)
     count = int(assessment.source.get("slices", 1))
     caption = (
-        f"{content.capital(content.plane(assessment))} {picture.slice_index + 1} of {count}. "
-        if count > 1
-        else ""
+        f"{content.capital(content.plane(assessment))} {picture.slice_index + 1} of {count}. " if count > 1 else ""
     )
     caption += "Numbered boxes mark the findings." if picture.marks else ""
     if caption:

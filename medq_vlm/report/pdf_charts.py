@@ -25,9 +25,7 @@ COLOURS: dict[str, Colour] = {
 SEVERITY_COLOURS = {"mild": "good", "moderate": "usable", "severe": "reject"}
 
 
-def _label(
-    pdf: FPDF, text: str, x: float, y: float, width: float, align: str = "C", colour: Colour = SOFT
-) -> None:
+def _label(pdf: FPDF, text: str, x: float, y: float, width: float, align: str = "C", colour: Colour = SOFT) -> None:
     pdf.set_font("dejavu", "", 6.5)
     pdf.set_text_color(*colour)
     pdf.set_xy(x, y)
@@ -40,9 +38,7 @@ def _triangle(pdf: FPDF, x: float, y: float, half: float, height: float) -> None
     pdf.polygon([(x, y), (x - half, y + height), (x + half, y + height)], style="F")
 
 
-def gauge(
-    pdf: FPDF, x: float, y: float, width: float, score: float, interval: tuple[float, float] | None
-) -> None:
+def gauge(pdf: FPDF, x: float, y: float, width: float, score: float, interval: tuple[float, float] | None) -> None:
     """Scale 0 to 4, 16 mm high: interval bar, score marker, verdict zones, numbers."""
 
     def at(value: float) -> float:

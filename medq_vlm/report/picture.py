@@ -46,11 +46,7 @@ def make_picture(assessment: Assessment, images: Mapping[str, Any]) -> Picture:
     finding lies on the displayed slice. Raises MedQError when an array has another type or shape.
     """
     display = np.asarray(images["display"])
-    if (
-        display.dtype != np.uint8
-        or display.ndim not in (2, 3)
-        or (display.ndim == 3 and display.shape[2] != 3)
-    ):
+    if display.dtype != np.uint8 or display.ndim not in (2, 3) or (display.ndim == 3 and display.shape[2] != 3):
         given = f"{display.dtype} {display.shape}"
         raise MedQError(f"A report needs a display image of uint8 (H, W) or (H, W, 3), not {given}.")
     height, width = display.shape[:2]
@@ -60,9 +56,7 @@ def make_picture(assessment: Assessment, images: Mapping[str, Any]) -> Picture:
         values = np.asarray(images["heat"], dtype=np.float64)
         if values.shape != (height, width):
             raise MedQError(f"The heat map {values.shape} must have the size of the image {(height, width)}.")
-        alpha = np.rint(np.clip(np.nan_to_num(values), 0, 1) * 190).astype(
-            np.uint8
-        )  # 190: the anatomy stays visible
+        alpha = np.rint(np.clip(np.nan_to_num(values), 0, 1) * 190).astype(np.uint8)  # 190: the anatomy stays visible
         rgba = np.empty((height, width, 4), np.uint8)
         rgba[..., :3], rgba[..., 3] = HEAT_RGB, alpha
         heat = Image.fromarray(rgba).resize(size, Image.Resampling.BILINEAR)

@@ -77,9 +77,7 @@ def _rows(rows: list[tuple[str, str]], width: int, indent: int = 2, label_width:
     lines = []
     for name, value in rows:
         first = " " * indent + f"{name:<{label_width}}"
-        lines += _wrap(
-            value, width, first if first.endswith(" ") else first + " ", " " * (indent + label_width)
-        )
+        lines += _wrap(value, width, first if first.endswith(" ") else first + " ", " " * (indent + label_width))
     return lines
 
 
@@ -96,6 +94,6 @@ def _bar(assessment: Assessment) -> str:
 
 def _wrap(text: str, width: int, first: str = "", rest: str | None = None) -> list[str]:
     following = first if rest is None else rest
-    return textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=following, break_on_hyphens=False
-    ) or [first.rstrip()]
+    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=following, break_on_hyphens=False) or [
+        first.rstrip()
+    ]
