@@ -164,12 +164,11 @@ def head_scores(model: Scorer, features: Features, data: Shards) -> tuple[np.nda
 
 
 def fit_head_and_export(model: Scorer, data: Shards, check: Shards, args: argparse.Namespace) -> None:
-    """Cache features, train the head, calibrate, write weights."""
+    """Cache features, train the head (not with 0 epochs), calibrate, write weights."""
     from training.export import export
 
-    features, check_features = (
-        extract(model, data, args.head_samples),
-        extract(model, check, args.head_samples),
-    )
-    fit_head(model, features, data, check_features, check, args)
+    check_features = cached(args.out / "features_validation.npz", model, check, args.head_samples)
+    if args.head_epochs:
+        features = cached(args.out / "features_train.npz", model, data, args.head_samples)
+        fit_head(model, features, data, check_features, check, args)
     export(model, check_features, check, data, args)

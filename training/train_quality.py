@@ -115,7 +115,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=6000, help="of the tower pass")
     parser.add_argument("--minutes", type=float, help="end the tower pass after so many, its schedule with it")
-    parser.add_argument("--head-epochs", type=int, default=40)
+    parser.add_argument("--head-epochs", type=int, default=16, help="0 keeps the head of the tower pass")
     parser.add_argument("--head-samples", type=int, default=100_000, help="cache features of at most so many")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
