@@ -64,12 +64,16 @@ def test_a_severe_degradation_lowers_the_score(medq: MedQ, modality: str, kind: 
     assert medq.score_slice(clean).score - medq.score_slice(worse).score > 0.7
 
 
-def test_a_severe_degradation_is_among_the_findings(medq: MedQ) -> None:
-    noisy, _ = degrade_sample(phantom("ct", 72), "low_dose_noise", 3.5, 5)
-    result = medq.assess_sample(noisy)
-    assert {"low_dose_noise", "noise"} & {finding.kind for finding in result.findings}
+@pytest.mark.parametrize(
+    ("modality", "kind"),
+    [("mr", "noise"), ("xray", "low_contrast"), ("ct", "sparse_view"), ("ct", "low_resolution")],
+)
+def test_a_severe_degradation_is_named_and_rejected(medq: MedQ, modality: str, kind: str) -> None:
+    worse, _ = degrade_sample(phantom(modality, 72), kind, 3.5, 5)
+    result = medq.assess_sample(worse)
+    assert kind in {finding.kind for finding in result.findings}
     assert result.verdict == "reject"
-    assert all(finding.kind in vocab.kinds_for("ct") for finding in result.findings)
+    assert all(finding.kind in vocab.kinds_for(modality) for finding in result.findings)
 
 
 def test_the_acquisition_text_of_the_caller_replaces_the_headers(medq: MedQ, head: ImageSample) -> None:
