@@ -12,4 +12,4 @@ for worker in 0 1; do
 done
 wait
 unset OMP_NUM_THREADS
-python -m training.train_quality --shards runs/shards --out runs/quality --steps 20000 --minutes 60 --compile
+python -m training.train_quality --shards runs/shards --out runs/quality --steps 20000 --minutes 60 --compile --head-epochs 16
