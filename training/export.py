@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,12 +109,13 @@ def export(model: Scorer, features: Features, check: Shards, train: Shards, args
     found = predictions(model, features, check)
     calibration = calibrate(found, check)
     lab = {key: value[: len(found.score)] for key, value in check.labels.items()}
+    progress = json.loads((args.out / "tower" / "progress.json").read_text())
     extra = {
         "version": __version__,
         "held_out_sources": list(HELD_OUT_SOURCES),
         "held_out_groups": list(HELD_OUT_GROUPS),
         "training": {
-            "samples": len(train), "steps": args.steps, "head_epochs": args.head_epochs,
+            "samples": len(train), "steps": progress["step"], "head_epochs": args.head_epochs,
             "sources": _counts(train.labels["source"]),
             "revision": _revision(),
         },

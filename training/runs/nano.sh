@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The shipped nano scorer, from a folder of images with a manifest.csv to weights. Two to three hours on two cores; every
+# The recipe of the nano scorer, from a folder of images with a manifest.csv to weights. The shipped weights had less:
+# training/LOG.md says what. Two to three hours on two cores; every
 # step goes on where it stopped. Usage: bash training/runs/nano.sh DIR
 set -euo pipefail
 data=$1
