@@ -17,6 +17,7 @@ import torch
 
 from eval import full_reference, natural_scene, no_reference, regressor
 from eval.cases import CLEAN_LADDER, Case
+from eval.severity import qualities, severities
 from medq_vlm import vocab
 from medq_vlm.config import ViewConfig
 from medq_vlm.encoder import preprocess
@@ -31,7 +32,7 @@ FULL_REFERENCE: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] 
     "HaarPSI": full_reference.haarpsi,
 }
 PSNR_CAP_DB = 80.0
-RECORD_ARRAYS = ("statistics", "quality", "modality", "group", "medical")
+RECORD_ARRAYS = ("statistics", "strengths", "losses", "modality", "group", "medical")
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,9 @@ def fit(records: Records | None, training_cases: Iterable[Case], view: ViewConfi
 def load_records(folder: Path) -> Records:
     """The product's own training records: the labels of every training shard in `folder` (train_*.npz).
 
-    Arrays of a shard: statistics (N, F), quality, modality (index into vocab.MODALITIES, -1 unknown), group,
-    medical (N,). Pictures that are not medical or of unknown modality are left out. Raises MedQError when
-    there is no shard, an array is missing, or the statistics are not those of this version.
+    Arrays of a shard: statistics (N, F), strengths and losses (N, K), modality (index into vocab.MODALITIES,
+    -1 unknown), group, medical (N,). Pictures that are not medical or of unknown modality are left out. Raises
+    MedQError when there is no shard, an array is missing, or the statistics are not those of this version.
     """
     paths = [path for path in sorted(folder.glob("train_*.npz")) if not path.name.endswith(".partial.npz")]
     if not paths:
@@ -130,7 +131,9 @@ def load_records(folder: Path) -> Records:
         raise MedQError(f"The shards in {folder} have {found} statistics, not {expected}; make them again.")
     use = joined["medical"].astype(bool) & (joined["modality"] >= 0)
     words = np.array(vocab.MODALITIES)[joined["modality"][use].astype(int)]
-    return Records(joined["statistics"][use], joined["quality"][use], words, joined["group"][use])
+    found_severities = severities(joined["strengths"][use], joined["losses"][use], joined["modality"][use])
+    quality = qualities(found_severities, joined["medical"][use])
+    return Records(joined["statistics"][use], quality, words, joined["group"][use])
 
 
 def with_modality(stats: np.ndarray, modality: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """From clean images to test cases: severity ladders of single kinds, and compositions of two kinds.
 
-Calibrated quality of a case is 4 * prod(1 - severity_i / 4): 4 for the clean image, 0 for a severity of 4.
+A case is made at a step of the severity table; what is true of it is the severity its own loss shows
+(eval/severity.py). Calibrated quality is 4 * prod(1 - severity_i / 4): 4 for the clean image, 0 for a severity of 4.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from eval import severity
+from eval.fidelity import sample_loss
 from eval.manifest import Row
 from medq_vlm import io, vocab
 from medq_vlm.degrade.sample import degrade_sample
@@ -40,17 +43,23 @@ class Case:
     content: Content
     sample: ImageSample  # one slice
     ladder: str  # kind, CLEAN_LADDER, or "a + b" for a composition
-    severities: dict[str, float]  # kind: calibrated severity 0 to 4
+    severities: dict[str, float]  # kind: calibrated severity 0 to 4 of this very image
+    steps: dict[str, float]  # kind: severity 0 to 4 by the table, which the image was made with
 
     @property
     def quality(self) -> float:
         """Calibrated quality, 0 to 4, higher is better."""
-        return calibrated_quality(self.severities)
+        return quality(self.severities)
+
+    @property
+    def table_quality(self) -> float:
+        """The same by the table's steps alone."""
+        return quality(self.steps)
 
 
-def calibrated_quality(severities: dict[str, float]) -> float:
+def quality(severities: dict[str, float]) -> float:
     """4 * prod(1 - severity_i / 4), 0 to 4."""
-    return 4.0 * float(np.prod([1.0 - severity / 4.0 for severity in severities.values()]))
+    return severity.quality(np.array(list(severities.values())))
 
 
 def contents(row: Row, slices: int) -> Iterator[Content]:
@@ -82,7 +91,7 @@ def pixels_only(sample: ImageSample) -> ImageSample:
 
 def clean_case(content: Content) -> Case:
     """The clean image itself: quality 4."""
-    return Case(content, content.sample, CLEAN_LADDER, {})
+    return Case(content, content.sample, CLEAN_LADDER, {}, {})
 
 
 def degraded_cases(content: Content, seed: int, kinds: int, compositions: int) -> Iterator[Case]:
@@ -100,16 +109,23 @@ def degraded_cases(content: Content, seed: int, kinds: int, compositions: int) -
     drawn = [possible[i] for i in rng.permutation(len(possible))][: kinds or None]
     for kind in drawn:
         nuisance = int(rng.integers(2**31))
-        for severity in STEPS:
-            sample, _ = degrade_sample(content.sample, kind, severity, nuisance)
-            yield Case(content, sample, kind, {kind: severity})
+        for step in STEPS:
+            yield _case(content, kind, {kind: step}, [nuisance])
     for _ in range(compositions):
         first, second = (possible[i] for i in rng.permutation(len(possible))[:2])
-        severities = {first: float(rng.choice(STEPS)), second: float(rng.choice(STEPS))}
-        sample = content.sample
-        for kind, severity in severities.items():
-            sample, _ = degrade_sample(sample, kind, severity, int(rng.integers(2**31)))
-        yield Case(content, sample, f"{first} + {second}", severities)
+        steps = {first: float(rng.choice(STEPS)), second: float(rng.choice(STEPS))}
+        yield _case(content, f"{first} + {second}", steps, [int(rng.integers(2**31)) for _ in steps])
+
+
+def _case(content: Content, ladder: str, steps: dict[str, float], seeds: list[int]) -> Case:
+    """The content with the kinds of `steps` applied one after the other, each measured on what it was applied to."""
+    sample, severities = content.sample, {}
+    for (kind, step), seed in zip(steps.items(), seeds, strict=True):
+        degraded, record = degrade_sample(sample, kind, step, seed)
+        loss = sample_loss(sample, degraded, kind)
+        severities[kind] = severity.measured(kind, content.modality, record.strength, loss, len(steps) == 1)
+        sample = degraded
+    return Case(content, sample, ladder, severities, steps)
 
 
 def _slice_indices(depth: int, count: int) -> list[int]:

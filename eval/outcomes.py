@@ -11,9 +11,8 @@ import numpy as np
 from eval.baselines import Baselines
 from eval.cases import CLEAN_LADDER, Case, pixels_only
 from medq_vlm import vocab
+from medq_vlm.findings import REPORT_FROM
 from medq_vlm.schema import ImageSample, MedQError
-
-REPORT_FROM = 1.0  # the product's own default (medq_vlm.findings)
 
 
 class SliceScores(Protocol):
@@ -51,7 +50,9 @@ class Outcome:
     modality: str
     ladder: str  # kind, "" for the clean image, "a + b" for a composition
     truth: np.ndarray  # (K,) calibrated severities in the order of vocab.KIND_NAMES
+    rung: float  # the table's step the case was made at, the worst of a composition; 0 for the clean image
     quality: float
+    table_quality: float  # by the table's steps alone
     score: float
     severity: np.ndarray  # (K,) predicted
     probability: np.ndarray  # (K,) predicted
@@ -77,7 +78,9 @@ def outcomes(model: SliceScorer, baselines: Baselines | None, cases: Iterable[Ca
             modality=case.content.modality,
             ladder=case.ladder,
             truth=_by_kind(case.severities),
+            rung=max(case.steps.values(), default=0.0),
             quality=case.quality,
+            table_quality=case.table_quality,
             score=float(said.score),
             severity=_by_kind(said.severity),
             probability=_by_kind(said.kind_probability),
@@ -99,7 +102,9 @@ class Scored:
     modality: np.ndarray  # (N,)
     ladder: np.ndarray  # (N,)
     truth: np.ndarray  # (N, K)
+    rung: np.ndarray  # (N,)
     quality: np.ndarray  # (N,)
+    table_quality: np.ndarray  # (N,)
     score: np.ndarray  # (N,)
     severity: np.ndarray  # (N, K)
     probability: np.ndarray  # (N, K)
@@ -120,33 +125,25 @@ class Scored:
         """(N,) bool: the image as it came."""
         return self.ladder == CLEAN_LADDER
 
-    @property
-    def worst(self) -> np.ndarray:
-        """(N,) the largest severity put in."""
-        return self.truth.max(axis=1)
-
     def take(self, rows: np.ndarray) -> Scored:
         """The rows of a mask or an index array."""
         columns = {name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
         return Scored(**columns, baselines={name: value[rows] for name, value in self.baselines.items()})
 
 
-def collect(items: Iterable[Outcome], reporting: Mapping[str, float]) -> Scored:
-    """Outcomes as columns, in their order. Raises MedQError when there are none.
-
-    `reporting` is {kind: severity from which the product reports a finding}, REPORT_FROM for others.
-    """
+def collect(items: Iterable[Outcome]) -> Scored:
+    """Outcomes as columns, in their order. Raises MedQError when there are none."""
     rows = list(items)
     if not rows:
         raise MedQError("No image could be read, so there is nothing to evaluate.")
-    bars = np.array([reporting.get(name, REPORT_FROM) for name in vocab.KIND_NAMES])
-    simple = ("content", "source", "group", "modality", "ladder", "truth", "quality", "score", "severity",
+    simple = ("content", "source", "group", "modality", "ladder", "truth", "rung", "quality", "table_quality",
+              "score", "severity",
               "probability", "reject_probability", "assessable", "recognised")  # fmt: skip
     columns = {name: np.array([getattr(row, name) for row in rows]) for name in simple}
     return Scored(
         **columns,
         valid=np.array([[row.modality in kind.modalities for kind in vocab.KINDS] for row in rows]),
-        reported=columns["severity"] >= bars,
+        reported=columns["severity"] >= REPORT_FROM,
         low=np.array([row.interval[0] for row in rows]),
         high=np.array([row.interval[1] for row in rows]),
         baselines={name: np.array([row.baselines[name] for row in rows]) for name in rows[0].baselines},

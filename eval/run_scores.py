@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
         model = MedQ.load(preset=args.weights)
-        numbers = evaluate(args, model, model.checkpoint.meta, model.checkpoint.calibration.kind_threshold)
+        numbers = evaluate(args, model, model.checkpoint.meta)
     except MedQError as error:
         print(f"eval.run_scores: {error}", file=sys.stderr)
         return error.exit_code
@@ -58,19 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def evaluate(
-    args: argparse.Namespace, model: SliceScorer, meta: Mapping[str, Any], reporting: Mapping[str, float]
-) -> dict[str, Any]:
-    """Everything between the arguments and the tables.
-
-    `meta` is the weights' meta.json; `reporting` is {kind: severity from which a finding is reported}.
-    """
+def evaluate(args: argparse.Namespace, model: SliceScorer, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything between the arguments and the tables; `meta` is the weights' meta.json."""
     held_out = set(meta.get("held_out_sources", ()))
     evaluated, training = split_rows(clean_rows(read_manifest(args.manifest)), held_out, args.split)
     fitted = fit_baselines(args, training)
     rows = spread(evaluated, args.limit, args.seed)
     unreadable: list[str] = []
-    scored = collect(outcomes(model, fitted, evaluation_cases(args, rows, unreadable)), reporting)
+    scored = collect(outcomes(model, fitted, evaluation_cases(args, rows, unreadable)))
     resample = summary.Resampling(args.draws, args.seed, args.cluster)
     return {
         "split": args.split,

@@ -55,7 +55,7 @@ def quality_numbers(scored: Scored, score: np.ndarray, resample: Resampling) -> 
 def ordering(scored: Scored, score: np.ndarray, resample: Resampling) -> Estimate:
     """Share of ladder pairs in order; the clean image is the first rung of each of its ladders."""
     rungs, rows = ladder_rungs(scored)
-    in_order, worse = pair_outcomes(rungs, scored.worst[rows], score[rows])
+    in_order, worse = pair_outcomes(rungs, scored.rung[rows], score[rows])
     if not len(in_order):
         return Estimate(float("nan"), float("nan"), float("nan"), 0, 0)
     pairs = scored.take(rows[worse])
@@ -85,6 +85,7 @@ def model_numbers(scored: Scored, resample: Resampling) -> dict[str, Estimate]:
     mild, moderate = s.truth >= findings.MILD, s.truth >= findings.MODERATE
     said = s.severity >= findings.MODERATE
     statistics: dict[str, Callable[[np.ndarray], float]] = {
+        "SRCC with the table's quality": lambda r: correlation.srcc(s.score[r], s.table_quality[r]),
         "RMSE": lambda r: correlation.rmse(s.score[r], s.quality[r]),
         "severity error": lambda r: findings.severity_error(s.truth[r], s.severity[r], s.valid[r]),
         "macro F1, mild or worse": lambda r: findings.macro_f1(mild[r], s.reported[r], s.valid[r]),
@@ -150,7 +151,7 @@ def by_severity(scored: Scored, resample: Resampling) -> dict[str, dict[str, Est
     out = {}
     single = scored.clean | np.isin(scored.ladder, vocab.KIND_NAMES)
     for severity in (0.0, *STEPS):
-        part = scored.take(single & (scored.worst == severity))
+        part = scored.take(single & (scored.rung == severity))
         if not len(part):
             continue
         kind = part.truth.argmax(1)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -28,9 +29,19 @@ class Calibration:
     score_raw: tuple[float, ...] = (0.0, 4.0)  # knots of the monotone map of the raw score ...
     score_to: tuple[float, ...] = (0.0, 4.0)  # ... to the calibrated one
     interval_scale: float = 1.64  # half width of the 90 % interval in standard deviations of the distribution
-    kind_threshold: dict[str, float] = field(default_factory=dict)  # severity above which a finding is reported
+    severity_knots: dict[str, tuple[float, float]] = field(
+        default_factory=dict
+    )  # raw severities read as mild, moderate
     medical_threshold: float = 0.5  # below: not an image this model may assess
     reference: dict[str, list[float]] = field(default_factory=dict)  # quantiles of clean scores per modality
+
+    def severity(self, kind: str, raw: float) -> float:
+        """Expected severity of the network -> severity 0 to 4 whose words are right as often as can be.
+
+        An expectation is drawn towards zero by doubt: without the map hardly anything would be called moderate.
+        """
+        mild, moderate = self.severity_knots.get(kind, vocab.SEVERITY_FROM)
+        return float(np.interp(raw, (0.0, mild, moderate, 4.0), (0.0, *vocab.SEVERITY_FROM, 4.0)))
 
 
 @dataclass(frozen=True)

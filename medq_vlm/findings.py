@@ -8,13 +8,13 @@ import numpy as np
 from scipy import ndimage
 
 from medq_vlm import vocab
-from medq_vlm.checkpoint import Calibration
 from medq_vlm.evidence import for_kind
 from medq_vlm.schema import Finding, Location, Measurement
 from medq_vlm.slice_scores import SliceScores
 
 Heat = Callable[[SliceScores, str], np.ndarray]  # native heat map (H, W) of a kind on a slice
 
+REPORT_FROM = vocab.SEVERITY_FROM[0]
 MOST = 6  # findings in one result, the worst first
 WORST_SHARE = 0.25  # a volume's severity is the mean of its worst quarter of slices
 LOCAL_KINDS = frozenset((
@@ -25,36 +25,32 @@ LOCAL_KINDS = frozenset((
 
 def collect(
     heat: Heat, scored: Sequence[SliceScores], measured: Sequence[Measurement], modality: str,
-    calibration: Calibration,
 ) -> tuple[Finding, ...]:  # fmt: skip
     """Findings of a slice or volume, worst first."""
     kinds = vocab.kinds_for(modality)
     table = np.array([[s.severity.get(kind, 0.0) for kind in kinds] for s in scored])  # S K
     worst = max(1, round(WORST_SHARE * len(scored)))
     level = np.sort(table, axis=0)[-worst:].mean(0)
-    chosen = [k for k in np.argsort(-level) if level[k] >= calibration.kind_threshold.get(kinds[k], 1.0)][:MOST]
-    return tuple(
-        _finding(heat, scored, table[:, k], kinds[k], float(level[k]), measured, modality, calibration) for k in chosen
-    )
+    chosen = [k for k in np.argsort(-level) if level[k] >= REPORT_FROM][:MOST]
+    return tuple(_finding(heat, scored, table[:, k], kinds[k], float(level[k]), measured, modality) for k in chosen)
 
 
 def _finding(
     heat: Heat, scored: Sequence[SliceScores], severities: np.ndarray, kind: str, level: float,
-    measured: Sequence[Measurement], modality: str, calibration: Calibration,
+    measured: Sequence[Measurement], modality: str,
 ) -> Finding:  # fmt: skip
     peak = scored[int(np.argmax(severities))]
     location = _locate(heat, peak, kind)
-    affected = np.flatnonzero(severities >= min(calibration.kind_threshold.get(kind, 1.0), float(severities.max())))
+    affected = np.flatnonzero(severities >= min(REPORT_FROM, float(severities.max())))
     if len(scored) > 1:
         span = (scored[int(affected[0])].index, scored[int(affected[-1])].index)
         location = Location(span, location.box, location.words)
     cause, impact, remedy = vocab.text_for(kind, modality)
     scheme, value, meaning = vocab.KIND[kind].code
     names = for_kind(kind)
-    word = vocab.severity_word(level)
     return Finding(
         kind=kind,
-        severity=word if word != "none" else "mild",  # above its threshold, so it is there
+        severity=vocab.severity_word(level),
         severity_value=level,
         confidence=max(s.kind_probability[kind] for s in scored),
         location=location,

@@ -123,7 +123,7 @@ class MedQ:
             interval=(max(0.0, score - half), min(4.0, score + half)),
             distribution=distribution,
             reject_probability=float(distribution[BINS < 1.5 - 1e-9].sum()),
-            severity={name: severities[k] for name, k in position.items()},
+            severity={name: calibration.severity(name, severities[k]) for name, k in position.items()},
             kind_probability={name: present[k] for name, k in position.items()},
             attributes=dict(zip(vocab.ATTRIBUTES, out.attributes[0].softmax(-1)[:, 0].tolist(), strict=True)),
             modality_probability=by_image,
@@ -165,11 +165,7 @@ class MedQ:
             sample.pixels[shown.index], modality.value, sample.unit, sample.spacing_mm[1:],
             None if sample.valid is None else sample.valid[shown.index], sample.inverted,
         )  # fmt: skip
-        found = (
-            findings.collect(partial(self.heat, sample), best, measured, str(modality.value), calibration)
-            if able
-            else ()
-        )
+        found = findings.collect(partial(self.heat, sample), best, measured, str(modality.value)) if able else ()
         result = Assessment(
             source={"path": sample.path, "sha256": sample.sha256, "slices": sample.slices},
             modality=modality,

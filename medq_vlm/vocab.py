@@ -143,6 +143,9 @@ def kinds_for(modality: str) -> tuple[str, ...]:
     return tuple(kind.name for kind in KINDS if modality in kind.modalities)
 
 
+SEVERITY_FROM = (0.5, 1.5)  # a severity of so much is called mild, moderate; a finding is reported from mild on
+
+
 def severity_word(value: float) -> str:
     """Severity word for a continuous severity 0 to 4: rounded, and 3 or more is severe."""
     return SEVERITIES[min(3, int(value + 0.5))]

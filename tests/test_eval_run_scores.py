@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,9 +77,14 @@ def test_contents_carry_the_manifests_facts(content: Content) -> None:
 
 def test_cases_are_ladders_and_compositions_and_repeat_with_the_seed(content: Content) -> None:
     cases = list(degraded_cases(content, seed=3, kinds=2, compositions=1))
-    assert [case.severities[case.ladder] for case in cases[:-1]] == [1.0, 2.0, 3.0, 4.0] * 2
-    assert len(cases[-1].severities) == 2 and cases[3].quality == 0
+    assert [case.steps[case.ladder] for case in cases[:-1]] == [1.0, 2.0, 3.0, 4.0] * 2
+    assert len(cases[-1].severities) == 2 and cases[3].table_quality == 0
     assert {kind for case in cases for kind in case.severities} <= set(vocab.kinds_for("mr"))
+    for ladder in (cases[:4], cases[4:8]):
+        assert (
+            all(a.quality >= b.quality for a, b in itertools.pairwise(ladder))
+            and ladder[0].quality > ladder[-1].quality
+        )
     again = list(degraded_cases(content, seed=3, kinds=2, compositions=1))
     assert all(np.array_equal(a.sample.pixels, b.sample.pixels) for a, b in zip(cases, again, strict=True))
     assert all(not np.array_equal(case.sample.pixels, content.sample.pixels) for case in cases)
@@ -101,14 +107,17 @@ def test_full_reference_measures_are_best_for_the_image_itself(content: Content)
 
 def test_training_shards_are_read_and_checked(tmp_path: Path) -> None:
     width = len(statistics.FEATURE_NAMES)
-    arrays = {
-        "statistics": np.zeros((3, width)), "quality": np.arange(3.0), "modality": np.array([0, -1, 1]),
+    strengths = np.zeros((3, len(vocab.KIND_NAMES)), np.float32)
+    strengths[2, vocab.KIND_NAMES.index("rotation")] = 0.5
+    modality = np.array([0, -1, vocab.MODALITIES.index("xray")])
+    arrays: dict[str, np.ndarray] = {
+        "statistics": np.zeros((3, width)), "strengths": strengths, "losses": strengths, "modality": modality,
         "group": np.array(["a", "b", "c"]), "medical": np.array([True, True, True]),
     }  # fmt: skip
-    np.savez(tmp_path / "train_00000.npz", **arrays)
+    np.savez(tmp_path / "train_00000.npz", allow_pickle=False, **arrays)
     records = baselines.load_records(tmp_path)
-    assert list(records.modality) == ["ct", "mr"] and list(records.quality) == [0.0, 2.0]
-    np.savez(tmp_path / "train_00000.npz", **arrays | {"statistics": np.zeros((3, 2))})
+    assert list(records.modality) == ["ct", "xray"] and list(records.quality) == [4.0, 2.0]
+    np.savez(tmp_path / "train_00000.npz", allow_pickle=False, **arrays | {"statistics": np.zeros((3, 2))})
     with pytest.raises(MedQError, match="make them again"):
         baselines.load_records(tmp_path)
     with pytest.raises(MedQError, match="no training shards"):
@@ -119,7 +128,7 @@ def test_evaluation_of_held_out_sources_gives_every_table(manifest: Path) -> Non
     args = run_scores.parser().parse_args(
         ["--manifest", str(manifest), "--kinds", "1", "--compositions", "1", "--slices", "1", "--draws", "5"]
     )
-    numbers = run_scores.evaluate(args, NoiseScorer(), {"held_out_sources": ["held"]}, {})
+    numbers = run_scores.evaluate(args, NoiseScorer(), {"held_out_sources": ["held"]})
     assert numbers["images"] == 1 and numbers["cases"] == 1 + 4 + 1
     assert len(numbers["unreadable"]) == 1 and "broken.dcm" in numbers["unreadable"][0]
     assert {"BRISQUE-class", "NIQE-class", baselines.STATISTICS, "VIF"} <= set(numbers["gain"])

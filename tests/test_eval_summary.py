@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from eval import summary
-from eval.cases import calibrated_quality
+from eval.cases import quality as quality_of
 from eval.outcomes import Outcome, Scored, collect
 from medq_vlm import vocab
 from medq_vlm.schema import MedQError
@@ -25,10 +25,11 @@ def kinds(**severities: float) -> np.ndarray:
 def perfect(subject: int, ladder: str, severity: float) -> Outcome:
     """A case that a perfect model scored; every subject of modality mr, two sources."""
     truth = {ladder: severity} if ladder else {}
-    quality = calibrated_quality(truth)
+    quality = quality_of(truth)
     return Outcome(
         content=f"c{subject}", source=f"s{subject % 2}", group=f"g{subject}", modality="mr", ladder=ladder,
-        truth=kinds(**truth), quality=quality, score=quality, severity=kinds(**truth),
+        truth=kinds(**truth), rung=severity, quality=quality,
+        table_quality=quality, score=quality, severity=kinds(**truth),
         probability=(kinds(**truth) > 0).astype(float), reject_probability=float(quality < 1.5),
         assessable=True, interval=(quality - 0.1, quality + 0.1), recognised="" if ladder else "mr",
         baselines={"opposite": -quality},
@@ -46,12 +47,12 @@ def study(subjects: int = 4) -> list[Outcome]:
 
 @pytest.fixture
 def scored() -> Scored:
-    return collect(study(), {})
+    return collect(study())
 
 
 def test_quality_is_the_product_of_what_is_left() -> None:
-    assert calibrated_quality({}) == 4 and calibrated_quality({"noise": 4.0}) == 0
-    assert calibrated_quality({"noise": 1.0, "blur": 2.0}) == pytest.approx(4 * 0.75 * 0.5)
+    assert quality_of({}) == 4 and quality_of({"noise": 4.0}) == 0
+    assert quality_of({"noise": 1.0, "blur": 2.0}) == pytest.approx(4 * 0.75 * 0.5)
 
 
 def test_a_perfect_model_gets_perfect_numbers(scored: Scored) -> None:
@@ -80,7 +81,7 @@ def test_the_clean_image_is_the_first_rung_of_each_ladder(scored: Scored) -> Non
 def test_one_swap_in_one_ladder_costs_its_pairs() -> None:
     outcomes = study(1)
     outcomes[1], outcomes[2] = replace(outcomes[1], score=2.0), replace(outcomes[2], score=3.0)
-    got = summary.ordering(collect(outcomes, {}), np.array([o.score for o in outcomes]), RESAMPLE)
+    got = summary.ordering(collect(outcomes), np.array([o.score for o in outcomes]), RESAMPLE)
     assert got.value == pytest.approx(19 / 20) and math.isnan(got.low)
 
 
@@ -88,16 +89,10 @@ def test_clean_images_count_verdicts_and_refusals() -> None:
     outcomes = [replace(o, score=1.0) if o.content == "c0" else o for o in study()]
     outcomes = [replace(o, assessable=False) if o.content == "c1" else o for o in outcomes]
     outcomes = [replace(o, recognised="ct") if o.content == "c2" and o.recognised else o for o in outcomes]
-    clean = summary.clean_numbers(collect(outcomes, {}), RESAMPLE)
+    clean = summary.clean_numbers(collect(outcomes), RESAMPLE)
     assert clean["reject"].value == 0.5 and clean["good"].value == 0.5
     assert clean["not assessable"].value == 0.25 and clean["modality recognised"].value == 0.75
     assert clean["good"].n == 4
-
-
-def test_a_finding_counts_from_the_products_own_bar() -> None:
-    strict = collect(study(), {"noise": 3.5})
-    assert strict.reported.sum() == 4 * (1 + 4)  # severity 4 of noise, 1 to 4 of blur
-    assert summary.by_kind(strict, RESAMPLE)["noise"]["F1 mild"].value == pytest.approx(2 * 1 / (1 + 4))
 
 
 def test_parts_kinds_and_severities_are_those_present(scored: Scored) -> None:
@@ -112,4 +107,4 @@ def test_parts_kinds_and_severities_are_those_present(scored: Scored) -> None:
 
 def test_nothing_to_collect_is_said() -> None:
     with pytest.raises(MedQError, match="nothing to evaluate"):
-        collect([], {})
+        collect([])

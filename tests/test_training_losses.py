@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 import torch
 
+from eval.severity import quality
 from medq_vlm import vocab
 from training.data import Labels
 from training.loop import warm_cosine
 from training.losses import attribute_targets, rank_loss, ranked_probability, soft_levels
-from training.synthesize import quality
 
 
 def test_soft_levels_keep_the_mean() -> None:

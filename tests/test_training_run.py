@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from medq_vlm import checkpoint, vocab
+from medq_vlm.config import ViewConfig
 from medq_vlm.phantoms import phantom
 from training import synthesize, train_quality
+from training.data import Shards
 from training.rendering import as_picture, render_after, render_before
 from training.sources import HELD_OUT_SOURCES, split_of
 
@@ -38,11 +40,14 @@ def test_a_shard_depends_on_its_number_alone(shards: Path, tmp_path: Path, monke
 def test_labels_hold_what_was_done(shards: Path) -> None:
     rows = dict(np.load(shards / "train_00000.npz"))
     assert set(rows["medical"].tolist()) <= {True, False}
-    for severities, quality, modality in zip(rows["severities"], rows["quality"], rows["modality"], strict=True):
-        kinds = [vocab.KIND_NAMES[k] for k in np.flatnonzero(severities)]
+    for strengths, losses, modality in zip(rows["strengths"], rows["losses"], rows["modality"], strict=True):
+        kinds = [vocab.KIND_NAMES[k] for k in np.flatnonzero(strengths)]
         if modality >= 0:
             assert set(kinds) <= set(vocab.kinds_for(vocab.MODALITIES[modality]))
-            assert quality == pytest.approx(synthesize.quality(severities), abs=1e-5)
+        assert (losses[strengths == 0] == 0).all() and (losses >= 0).all() and (losses <= 1).all()
+    data = Shards(shards, "train", ViewConfig())
+    assert (data.labels["quality"][data.labels["medical"] & ~data.labels["strengths"].any(1)] == 4).all()
+    assert (data.labels["quality"][~data.labels["medical"]] == 0).all()
     assert np.isfinite(rows["statistics"]).all()
 
 

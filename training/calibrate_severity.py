@@ -1,13 +1,15 @@
 """Make medq_vlm/degrade/severity_table.json: severity 1 to 4 at equal steps of measured loss.
 
-For every kind and modality the kind is applied to clean images at a ladder of strengths, and the loss is the mean of
-four numbers from 0 to 1: what SSIM, HaarPSI and VIF in native range say is lost, and how far the detectability of
-inserted faint lesions falls. Severity 4 is at the common target loss, or at strength 1 when the kind never gets
-there (a local artefact hardly moves a global measure, but its strength 1 is chosen as clearly non-diagnostic);
-1, 2 and 3 are at a quarter, a half and three quarters of that loss.
+The shards of training/synthesize.py keep the strength and the measured loss of every degradation: SSIM, HaarPSI and
+VIF (eval/fidelity.py), and for a share of them the fall in detectability of inserted faint lesions
+(training/task_loss.py). For each kind and modality the mean loss rises with the strength along an isotonic
+regression over the training versions with that kind alone. Severity 4 is at the common target loss, or at the
+largest strength when the kind never gets there (a local artefact hardly moves a global measure, but its strength 1
+is chosen as clearly non-diagnostic); 1, 2 and 3 are at a quarter, a half and three quarters of that loss.
 
-    python -m training.calibrate_severity --data FOLDER_WITH_MANIFEST      # real images
-    python -m training.calibrate_severity                                  # procedural phantoms
+    python -m training.synthesize ... && python -m training.calibrate_severity --shards runs/shards
+
+Making shards needs a table for the drawing of strengths, so the present one is refined, not made from nothing.
 """
 
 from __future__ import annotations
@@ -15,117 +17,124 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+from scipy.optimize import isotonic_regression
 
-from eval import detectability, full_reference
+from eval.severity import BY_STRENGTH
 from medq_vlm import degrade, vocab
-from training.clean_images import clean_images
 
-Measure = Callable[..., torch.Tensor]  # (reference, image, black, range) -> (B,), higher is better
 TABLE = Path(degrade.__file__).parent / "severity_table.json"
 STRENGTHS = (0.0, 0.06, 0.14, 0.26, 0.44, 0.7, 1.0)
 TARGET_LOSS = 0.6
-# Positioning is a finding and no pixel loss, and the measures above see luminance alone: equal steps of the angle and
-# of the colour shift instead.
-BY_STRENGTH = ("rotation", "colour_cast")
-# (black, range, lesion contrast) in HU: the soft-tissue range, where dose and streaks decide first.
-CT_VIEWS = ((-200.0, 500.0, 20.0),)
-OTHER_VIEWS = ((0.0, 1.0, 0.08),)
-LESION_RADIUS_PX = 5.0
+TASK_WEIGHT = 0.25
+BINS = 10
+FEWEST = 14  # a kind with fewer cases in a modality borrows those of its other modalities
 
 
-def views(modality: str) -> tuple[tuple[float, float, float], ...]:
-    """Display ranges the loss is measured in, with the contrast of the inserted lesions, in the image's unit."""
-    return CT_VIEWS if modality == "ct" else OTHER_VIEWS
+@dataclass(frozen=True)
+class Cases:
+    """Versions with one kind alone, of one kind and modality."""
+
+    strength: np.ndarray  # (N,)
+    pixel_loss: np.ndarray  # (N,)
+    task_loss: np.ndarray  # (N,), NaN where it was not measured
 
 
-def loss(clean: torch.Tensor, kind: str, modality: str, strength: float, seed: int) -> float:
-    """Loss 0 to 1 of one image (1, C, H, W) at `strength`."""
-    size = (clean.shape[-2], clean.shape[-1])
-    centres = detectability.lesion_grid(size, LESION_RADIUS_PX)
-    lesions = views(modality)[0][2] * detectability.lesion_signal(size, centres, LESION_RADIUS_PX)
-    record = degrade.draw_strength(kind, modality, strength, seed, size)
-    degraded = degrade.apply(clean, record)
-    pixel_loss = 1 - np.mean([_fidelity(clean, degraded, modality, low, width) for low, width, _ in views(modality)])
-    before = _detectability(clean, clean + lesions, centres, modality)
-    after = _detectability(degraded, degrade.apply(clean + lesions, record), centres, modality)
-    task_loss = 1 - min(1.0, after / max(before, 1e-6))
-    return float(0.75 * pixel_loss + 0.25 * task_loss)
+def read_cases(folder: Path) -> dict[tuple[str, str], Cases]:
+    """Cases of every kind and modality in the training shards of `folder`."""
+    parts = [np.load(p) for p in sorted(folder.glob("train_*.npz")) if not p.name.endswith(".partial.npz")]
+    if not parts:
+        raise FileNotFoundError(f"No training shards in {folder}; make them with python -m training.synthesize.")
+    strengths, losses, task, modality = (
+        np.concatenate([p[name] for p in parts]) for name in ("strengths", "losses", "task_loss", "modality")
+    )
+    single = (strengths > 0).sum(1) == 1
+    out = {}
+    for k, kind in enumerate(vocab.KIND_NAMES):
+        for m, name in enumerate(vocab.MODALITIES):
+            rows = single & (strengths[:, k] > 0) & (modality == m)
+            out[kind, name] = Cases(strengths[rows, k], losses[rows, k], task[rows])
+    return out
 
 
-def _fidelity(clean: torch.Tensor, degraded: torch.Tensor, modality: str, low: float, width: float) -> float:
-    """Mean of SSIM, HaarPSI and VIF in one display range, 0 to 1."""
-    if modality == "ct":  # what a window does not show cannot be missed in it
-        clean, degraded = clean.clamp(low, low + width), degraded.clamp(low, low + width)
-    kept = [
-        float(measure(clean, degraded, low, width).clamp(0, 1))
-        for measure in (full_reference.ssim, full_reference.haarpsi, full_reference.vif)
-    ]
-    return float(np.mean(kept))
+def join(parts: Sequence[Cases]) -> Cases:
+    """All cases of several modalities."""
+    columns = ("strength", "pixel_loss", "task_loss")
+    return Cases(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
 
 
-def _detectability(without: torch.Tensor, with_lesions: torch.Tensor, centres: torch.Tensor, modality: str) -> float:
-    low, width, _ = views(modality)[0]
-    shown = [((image.mean(1, keepdim=True) - low) / width).clamp(-0.5, 1.5) for image in (without, with_lesions)]
-    return float(detectability.detectability(shown[0], shown[1], centres, LESION_RADIUS_PX))
+def curve(strength: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """Mean loss at STRENGTHS: isotonic regression, its means over bins of equal count joined, from (0, 0) on."""
+    order = np.argsort(strength, kind="stable")
+    fitted = isotonic_regression(loss[order]).x
+    bins = np.array_split(np.arange(len(order)), max(2, min(BINS, len(order) // 4)))
+    at = [0.0, *(float(strength[order][b].mean()) for b in bins)]
+    mean = [0.0, *(float(fitted[b].mean()) for b in bins)]
+    # beyond the last bin's middle the curve goes on as it came
+    slope = (mean[-1] - mean[-2]) / max(at[-1] - at[-2], 0.05)
+    end = float(strength.max())
+    at, mean = [*at, end], [*mean, min(1.0, mean[-1] + slope * (end - at[-1]))]
+    return np.maximum.accumulate(np.interp(STRENGTHS, at, mean))
 
 
-def ladder(kind: str, modality: str, images: Sequence[torch.Tensor], draws: int) -> list[float]:
-    """Mean loss at STRENGTHS, made non-decreasing; image i with draw j keeps its seed along the ladder."""
-    pairs = [(image, 1000 * draw + index) for draw in range(draws) for index, image in enumerate(images)]
-    means = [
-        float(np.mean([loss(image, kind, modality, strength, seed) for image, seed in pairs])) if strength else 0.0
-        for strength in STRENGTHS
-    ]
-    return [float(v) for v in np.maximum.accumulate(means)]
+def task_slope(cases: Cases) -> float:
+    """Task loss per pixel loss of a kind; 1 where too few were measured."""
+    known = np.isfinite(cases.task_loss)
+    pixel, task = cases.pixel_loss[known], cases.task_loss[known]
+    return float(np.clip((pixel * task).sum() / (pixel**2).sum(), 0.0, 3.0)) if len(pixel) >= FEWEST else 1.0
 
 
-def steps(losses: Sequence[float], target: float = TARGET_LOSS) -> tuple[list[float], list[float]]:
-    """Strengths and losses at severity 0 to 4: equal steps of loss up to min(target, the last loss)."""
-    top = min(target, losses[-1])
+def steps(strengths: Sequence[float], losses: Sequence[float], target: float = TARGET_LOSS,
+          last: float = 1.0) -> tuple[list[float], list[float]]:  # fmt: skip
+    """Strengths and losses at severity 0 to 4: equal steps of loss up to min(target, the loss at `last`)."""
+    top = min(target, float(np.interp(last, strengths, losses)))
     if top <= 0:
         raise ValueError(f"The losses {list(losses)} never rise: the kind does nothing to these images.")
     # A flat stretch has no inverse: a hair of slope makes the strengths distinct.
     rising = np.asarray(losses) + 1e-6 * np.arange(len(losses))
     wanted = [top * severity / 4 for severity in range(5)]
-    strengths = np.interp(wanted, rising, STRENGTHS)
-    strengths[0] = 0.0
-    return [round(float(v), 4) for v in strengths], [round(v, 4) for v in wanted]
+    found = np.minimum(np.interp(wanted, rising, strengths), last)
+    found[0] = 0.0
+    return [round(float(v), 4) for v in found], [round(v, 4) for v in wanted]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, help="folder with manifest.csv; without it: phantoms")
-    parser.add_argument("--images", type=int, default=6, help="clean images for each modality")
-    parser.add_argument("--draws", type=int, default=2, help="random draws for each image and strength")
-    parser.add_argument("--side", type=int, default=288, help="shorter edge in pixels")
-    parser.add_argument("--kinds", nargs="*", help="only these; the rest of the table stays")
-    parser.add_argument("--modalities", nargs="*", default=list(vocab.MODALITIES))
+    parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, default=TABLE)
     args = parser.parse_args(argv)
-    images = clean_images(args.data, args.modalities, args.images, args.side)
-    table = (
-        json.loads(args.output.read_text()) if args.output.exists() else {"strength": {}, "loss": {}, "measured": {}}
-    )
-    for modality in args.modalities:
-        for kind in vocab.kinds_for(modality):
-            if args.kinds and kind not in args.kinds:
-                continue
+    cases = read_cases(args.shards)
+    table = json.loads(TABLE.read_text())
+    table = {"strength": table["strength"], "loss": table["loss"], "pixel_loss": {}, "cases": {}}
+    for kind in vocab.KIND_NAMES:
+        modalities = vocab.KIND[kind].modalities
+        together = join([cases[kind, m] for m in modalities])
+        slope = task_slope(together)
+        for modality in modalities:
+            found = cases[kind, modality]
+            count = len(found.strength)
+            table["cases"].setdefault(kind, {})[modality] = count
+            if count < FEWEST:
+                found = together
+            if len(found.strength) < FEWEST:
+                raise SystemExit(f"Only {len(found.strength)} cases of {kind}; make more shards.")
+            pixel = curve(found.strength, found.pixel_loss)
+            table["pixel_loss"].setdefault(kind, {})[modality] = [round(float(v), 4) for v in pixel]
             if kind in BY_STRENGTH:
                 table["strength"].setdefault(kind, {})[modality] = [0.0, 0.25, 0.5, 0.75, 1.0]
                 continue
-            losses = ladder(kind, modality, images[modality], args.draws)
-            strengths, at = steps(losses)
-            for name, values in (("strength", strengths), ("loss", at), ("measured", [round(v, 4) for v in losses])):
-                table[name].setdefault(kind, {})[modality] = values
-            print(f"{modality:15s}{kind:22s}{strengths} loss at 1: {losses[-1]:.3f}", file=sys.stderr, flush=True)
+            total = (1 - TASK_WEIGHT) * pixel + TASK_WEIGHT * np.minimum(1.0, slope * pixel)
+            last = float(found.strength.max())
+            strengths, at = steps(STRENGTHS, [float(v) for v in total], last=last)
+            table["strength"].setdefault(kind, {})[modality] = strengths
+            table["loss"].setdefault(kind, {})[modality] = at
+            print(f"{modality:15s}{kind:22s}{strengths} loss {at[-1]:.3f} task {slope:.2f} n {count}", file=sys.stderr)
     table["strengths_measured"] = list(STRENGTHS)
     table["made_by"] = "python -m training.calibrate_severity"
-    table["images"] = {modality: len(images[modality]) for modality in args.modalities}
     args.output.write_text(json.dumps(table) + "\n")
 
 

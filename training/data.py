@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from eval.severity import qualities, severities
 from medq_vlm.config import ViewConfig
 from medq_vlm.encoder.preprocess import tile_origins
 from medq_vlm.encoder.scorer import UNKNOWN
@@ -45,7 +46,10 @@ class Shards:
         self.wholes = [np.load(p.with_suffix(".wholes.npy"), mmap_mode="r") for p in paths]
         rows = [dict(np.load(p)) for p in paths]
         self.labels = {key: np.concatenate([r[key] for r in rows]) for key in rows[0]}
-        self.shard = np.concatenate([np.full(len(r["quality"]), i) for i, r in enumerate(rows)])
+        lab = self.labels
+        lab["severities"] = severities(lab["strengths"], lab["losses"], lab["modality"])
+        lab["quality"] = qualities(lab["severities"], lab["medical"])
+        self.shard = np.concatenate([np.full(len(r["medical"]), i) for i, r in enumerate(rows)])
         shapes = self.labels["shape"].astype(np.int64)
         area = shapes.prod(1)
         small = view.global_px**2 * shapes[:, 2]

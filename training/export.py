@@ -20,7 +20,8 @@ from training.losses import VALID
 from training.sources import HELD_OUT_GROUPS, HELD_OUT_SOURCES
 from training.validation import Figures, macro_f1
 
-THRESHOLDS = np.arange(0.3, 2.01, 0.1)
+THRESHOLDS = np.arange(0.2, 2.51, 0.1)
+POOLED_CASES = 20
 
 
 @dataclass
@@ -65,7 +66,7 @@ def calibrate(found: Predictions, data: Shards) -> checkpoint.Calibration:
     }
     return checkpoint.Calibration(
         tuple(float(v) for v in knots_raw), tuple(float(v) for v in knots_to), scale,
-        kind_thresholds(found.severities[medical], {k: v[medical] for k, v in lab.items()}),
+        severity_knots(found.severities[medical], {k: v[medical] for k, v in lab.items()}),
         _medical_threshold(found.medical, medical), reference,
     )  # fmt: skip
 
@@ -84,19 +85,33 @@ def _monotone_knots(raw: np.ndarray, quality: np.ndarray) -> tuple[np.ndarray, n
     )
 
 
-def kind_thresholds(severities: np.ndarray, lab: dict[str, np.ndarray]) -> dict[str, float]:
-    """Per kind the severity threshold with the best F1 for 'mild or worse'; 1.0 where there are too few cases."""
+def severity_knots(severities: np.ndarray, lab: dict[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    """Per kind the raw severities from which "mild or worse" and "moderate or worse" have the best F1.
+
+    Few cases decide nothing: each kind's F1 is mixed with that of all kinds, which counts as POOLED_CASES cases.
+    """
     valid = VALID.numpy()[np.maximum(lab["modality"], 0)]
+    truth = lab["severities"]
     out = {}
+    levels = vocab.SEVERITY_FROM
+    pooled = [_f1_at(truth[valid], severities[valid], level) for level in levels]
     for k, name in enumerate(vocab.KIND_NAMES):
         rows = valid[:, k]
-        truth, said = lab["severities"][rows, k] >= 0.75, severities[rows, k]
-        best = 1.0
-        if truth.sum() >= 8:
-            f1 = [2 * (truth & (said >= t)).sum() / max(1, truth.sum() + (said >= t).sum()) for t in THRESHOLDS]
-            best = float(np.clip(THRESHOLDS[int(np.argmax(np.convolve(f1, np.ones(3) / 3, "same")))], 0.4, 1.5))
-        out[name] = round(best, 2)
+        knots = []
+        for level, common in zip(levels, pooled, strict=True):
+            cases = int((truth[rows, k] >= level).sum())
+            own = _f1_at(truth[rows, k], severities[rows, k], level)
+            mixed = (cases * own + POOLED_CASES * common) / (cases + POOLED_CASES)
+            knots.append(float(THRESHOLDS[int(np.argmax(mixed))]))
+        out[name] = (round(knots[0], 2), round(max(knots[1], knots[0] + 0.2), 2))
     return out
+
+
+def _f1_at(truth: np.ndarray, severities: np.ndarray, level: float) -> np.ndarray:
+    """F1 of `truth >= level` for every one of THRESHOLDS, smoothed over neighbours."""
+    there = truth >= level
+    f1 = [2 * (there & (severities >= t)).sum() / max(1, there.sum() + (severities >= t).sum()) for t in THRESHOLDS]
+    return np.convolve(np.pad(f1, 1, mode="edge"), np.ones(3) / 3, "valid")
 
 
 def _medical_threshold(probability: np.ndarray, medical: np.ndarray) -> float:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 from medq_vlm.encoder.preprocess import grey_map, resize
 from medq_vlm.schema import ImageSample
 
-MAX_AREA = 520.0**2  # larger contents are reduced before they are degraded; the scorer sees about 448 squared
+MAX_AREA = 460.0**2  # larger contents are reduced before they are degraded; the scorer sees about 448 squared
 PICTURE_SHARE = 0.45  # share of non-colour contents turned into an eight-bit picture without units
+BARE_SHARE = 0.35  # of the CT slices kept in native units: numbers of HU in a file that does not say so
+STAINED = ("histopathology", "endoscopy", "dermoscopy")
 WINDOWS_HU = ((40, 400), (40, 80), (-600, 1500), (50, 350), (300, 1500), (60, 250), (0, 1000), (-300, 1400))
 
 
@@ -20,12 +25,38 @@ def render_before(sample: ImageSample, rng: np.random.Generator) -> ImageSample:
     pixels = sample.pixels[0]
     pixels = _crop(pixels, rng)
     pixels = _shrink(pixels, rng)
+    if rng.random() < 0.35:
+        pixels = _warp(pixels, rng)
+    if sample.colour and sample.modality in STAINED and rng.random() < 0.6:
+        pixels = _stain(pixels, rng)
     if rng.random() < 0.5:
         pixels = pixels[:, ::-1]
     turns_freely = sample.modality in ("histopathology", "endoscopy", "dermoscopy", "fundus")
     if turns_freely and rng.random() < 0.5:
         pixels = np.rot90(pixels, int(rng.integers(1, 4)))
     return replace(sample, pixels=np.ascontiguousarray(pixels)[None].astype(np.float32), valid=None)
+
+
+def _warp(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A smooth deformation of a few per cent: another anatomy, the same quality."""
+    h, w = pixels.shape[:2]
+    low = torch.from_numpy(rng.normal(0, 0.05, (1, 2, 4, 4)).astype(np.float32))
+    shift = F.interpolate(low, (h, w), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)  # 1 h w 2
+    rows, columns = torch.meshgrid(torch.linspace(-1, 1, h), torch.linspace(-1, 1, w), indexing="ij")
+    grid = torch.stack([columns, rows], -1)[None] * 0.94 + shift
+    channels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    image = torch.from_numpy(np.ascontiguousarray(channels, np.float32))[None]
+    out = F.grid_sample(image, grid, mode="bicubic", padding_mode="border", align_corners=True)[0].numpy()
+    out = np.clip(out, pixels.min(), pixels.max())  # bicubic overshoot
+    return out[0] if pixels.ndim == 2 else out.transpose(1, 2, 0)
+
+
+def _stain(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Another stain, tissue or lamp: a mild mixing matrix on optical densities, (H, W, 3) of 0 to 255."""
+    density = -np.log((np.clip(pixels, 0, 255) + 4.0) / 259.0)
+    mix = np.eye(3) + rng.normal(0, 0.12, (3, 3))
+    density = np.clip(density @ mix * rng.uniform(0.6, 1.3), 0, None)
+    return np.clip(259.0 * np.exp(-density) - 4.0, 0, 255)
 
 
 def _crop(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -62,7 +93,8 @@ def as_picture(sample: ImageSample, seed: int) -> ImageSample:
     rng = np.random.default_rng(seed)
     eight = sample.colour or (sample.bits is not None and sample.bits <= 8)
     if not eight and rng.random() > PICTURE_SHARE:
-        return sample
+        bare = sample.unit == "HU" and rng.random() < BARE_SHARE
+        return replace(sample, unit="value", window=None) if bare else sample
     if sample.unit == "HU":
         middle, span = WINDOWS_HU[int(rng.integers(len(WINDOWS_HU)))]
         centre, width = middle + rng.uniform(-0.1, 0.1) * span, span * rng.uniform(0.8, 1.3)
@@ -93,6 +125,19 @@ def render_after(sample: ImageSample, rng: np.random.Generator) -> ImageSample:
         level = float(pixels.min())
         pixels = np.pad(pixels, pads + [(0, 0)] * (pixels.ndim - 2), constant_values=level)
     return replace(sample, pixels=np.ascontiguousarray(pixels)[None].astype(np.float32), valid=None)
+
+
+def render_foreign(path: Path, rng: np.random.Generator) -> ImageSample:
+    """A not-medical picture, cropped and often grey, as eight bits without a modality."""
+    picture = Image.open(path).convert("RGB")
+    pixels = _crop(np.asarray(picture, np.float32), rng)
+    if rng.random() < 0.5:
+        pixels = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+        pixels = 255.0 - pixels if rng.random() < 0.2 else pixels
+    if rng.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    pixels = 255.0 * (np.clip(pixels, 0, 255) / 255.0) ** rng.uniform(0.7, 1.4)
+    return ImageSample(np.ascontiguousarray(np.round(pixels), np.float32)[None], bits=8)
 
 
 def _mark(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -117,6 +117,12 @@ def _slices(sample: ImageSample) -> list[ImageSample]:
     ]
 
 
+def not_medical_pictures(folder: Path, split: str) -> list[Path]:
+    """Photographs, pages and screenshots of `folder` for one split, by a hash of their names."""
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
+    return [p for p in paths if split_of("not_medical", f"not_medical/{p.name}") == split]
+
+
 def phantom_content(modality: str, seed: int) -> Content:
     """A procedural content; its seed decides the split as a subject's name does."""
     group = f"phantom/{modality}/{seed}"

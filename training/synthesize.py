@@ -1,46 +1,54 @@
 """Pre-generate degraded versions of clean images.
 
-    python -m training.synthesize --data DIR --out runs/shards --shards 200
+    python -m training.synthesize --data DIR --not-medical DIR --out runs/shards --shards 200
 
 A shard holds quads: four versions of one content under one rendering, so that a ranking loss can compare them. Half
 the quads are ladders (one kind, rising severity), half are mixtures (clean, one kind, another, two or three
-together). What a shard holds depends on its number alone, so an interrupted run goes on where it stopped.
+together). Not severities but strengths and measured losses are kept: eval/severity.py makes labels of them, and
+training/calibrate_severity.py the severity table. What a shard holds depends on its number alone, so an interrupted
+run goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from medq_vlm import vocab
+from eval.fidelity import sample_loss
+from medq_vlm import degrade, vocab
 from medq_vlm.config import ViewConfig
-from medq_vlm.degrade.sample import degrade_sample
+from medq_vlm.degrade.sample import apply_record
 from medq_vlm.encoder.preprocess import canonical, resize
 from medq_vlm.evidence.statistics import features
 from medq_vlm.phantoms import not_medical
 from medq_vlm.schema import ImageSample
-from training.rendering import as_picture, render_after, render_before
-from training.sources import Content, by_modality, phantom_content, real_contents
+from training.rendering import as_picture, render_after, render_before, render_foreign
+from training.sources import Content, by_modality, not_medical_pictures, phantom_content, real_contents
+from training.task_loss import task_loss
 
 QUADS_PER_SHARD = 16
 VERSIONS = 4
 NOT_MEDICAL_SHARE = 0.05
-PHANTOM_SHARE = 0.35
+PHANTOM_SHARE = 0.4
+TASK_SHARE = 0.08  # of the single-kind versions: the lesion measure costs a second degradation
+LEAST_SEVERITY = 0.6  # by the present table; fainter is hardly visible
+REAL_FOREIGN_SHARE = 0.75  # of the not-medical pictures, where there is a folder of them
 MODALITY_WEIGHT = {
     "ct": 2.6, "mr": 2.6, "xray": 1.6, "ultrasound": 1.3, "pet": 0.9, "fundus": 1.1, "endoscopy": 1.0,
     "histopathology": 1.1, "mammography": 0.5, "oct": 0.5, "dermoscopy": 0.5,
 }  # fmt: skip
+NEEDS_COLOUR = "colour_cast"  # the one kind a grey picture of a colour modality cannot show
 NOT_MEDICAL_KINDS = (
     "blank", "white_noise", "coloured_noise", "text_page", "photo_like", "screenshot", "checkerboard", "gradient",
     "stripes",
 )  # fmt: skip
 LABELS = (
-    "shape", "statistics", "severities", "quality", "medical", "modality", "anatomy", "header", "group", "source",
-    "quad",
+    "shape", "statistics", "strengths", "losses", "task_loss", "medical", "modality", "anatomy", "header", "group",
+    "source", "quad",
 )  # fmt: skip
 # uint16 fixed point keeps 1 / 32768 of the range; value = code / 32768 - 0.5
 CODE_SCALE, CODE_OFFSET = 32768.0, 0.5
@@ -48,66 +56,79 @@ CODE_SCALE, CODE_OFFSET = 32768.0, 0.5
 
 @dataclass(frozen=True)
 class Version:
-    """One version: the sample as a file reader would give it and its labels."""
+    """One version: the sample as a file reader would give it and what was done to it."""
 
     sample: ImageSample
-    severities: np.ndarray  # (K,)
+    strengths: np.ndarray  # (K,) strength 0 to 1 of each kind
+    losses: np.ndarray  # (K,) pixel loss of each kind against the image it was applied to
+    task_loss: float  # loss of lesion detectability; NaN where it was not measured
     medical: bool
 
 
-def quality(severities: np.ndarray) -> float:
-    """Calibrated quality 0 to 4 of a set of severities: losses multiply."""
-    return float(4.0 * np.prod(1.0 - np.clip(severities, 0, 4) / 4.0))
+Recipe = list[tuple[str, float, int]]  # (kind, severity by the present table, seed)
 
 
-def degrade_all(sample: ImageSample, kinds: list[tuple[str, float, int]]) -> tuple[ImageSample, np.ndarray]:
-    """Apply (kind, severity, seed) one after the other; returns the image and the severities (K,)."""
-    labels = np.zeros(len(vocab.KIND_NAMES), np.float32)
-    for kind, severity, seed in kinds:
-        if severity > 0:
-            sample, _ = degrade_sample(sample, kind, severity, seed)
-            labels[vocab.KIND_NAMES.index(kind)] = severity
-    return sample, labels
+def degrade_all(sample: ImageSample, recipe: Recipe, rng: np.random.Generator) -> Version:
+    """Apply the recipe one after the other and measure what each step takes."""
+    strengths, losses = _no_kinds(), _no_kinds()
+    task = float("nan")
+    for kind, severity, seed in recipe:
+        assert sample.modality is not None
+        record = degrade.draw(kind, sample.modality, severity, seed, sample.pixels.shape[1:3])
+        degraded = apply_record(sample, record)
+        k = vocab.KIND_NAMES.index(kind)
+        strengths[k], losses[k] = record.strength, sample_loss(sample, degraded, kind)
+        if len(recipe) == 1 and rng.random() < TASK_SHARE:
+            task = task_loss(sample, degraded, record)
+        sample = degraded
+    return Version(sample, strengths, losses, task, True)
 
 
-def quad_recipes(modality: str, rng: np.random.Generator) -> list[list[tuple[str, float, int]]]:
+def _no_kinds() -> np.ndarray:
+    return np.zeros(len(vocab.KIND_NAMES), np.float32)
+
+
+def quad_recipes(sample: ImageSample, rng: np.random.Generator) -> list[Recipe]:
     """The degradations of a quad's four versions."""
-    kinds = vocab.kinds_for(modality)
+    assert sample.modality is not None
+    kinds = [k for k in vocab.kinds_for(sample.modality) if sample.colour or k != NEEDS_COLOUR]
 
     def pick(count: int) -> list[str]:
         return [str(k) for k in rng.choice(kinds, count, replace=False)]
 
-    def one(kind: str, low: float = 0.5, high: float = 4.0) -> tuple[str, float, int]:
+    def one(kind: str, low: float = LEAST_SEVERITY, high: float = 4.0) -> tuple[str, float, int]:
         return kind, float(rng.uniform(low, high)), int(rng.integers(1 << 31))
 
     if rng.random() < 0.5:
         kind, seed = pick(1)[0], int(rng.integers(1 << 31))
-        steps = np.sort(rng.uniform(0.5, 4.0, 3))
+        steps = np.sort(rng.uniform(LEAST_SEVERITY, 4.0, 3))
         return [[], *[[(kind, float(s), seed)] for s in steps]]
     several = 3 if rng.random() < 0.25 else 2
-    return [[], [one(pick(1)[0])], [one(pick(1)[0])], [one(k, 0.5, 3.0) for k in pick(several)]]
+    return [[], [one(pick(1)[0])], [one(pick(1)[0])], [one(k, LEAST_SEVERITY, 3.0) for k in pick(several)]]
 
 
 def make_quad(content: Content, rng: np.random.Generator) -> list[Version]:
     """Four versions of one content; geometry and display are shared, marks and resampling are each version's own."""
-    assert content.sample.modality is not None
     base = render_before(content.sample, rng)
     display = int(rng.integers(1 << 31))
     out = []
-    for recipe in quad_recipes(content.sample.modality, rng):
-        degraded, labels = degrade_all(base, recipe)
-        out.append(Version(render_after(as_picture(degraded, display), rng), labels, True))
+    for recipe in quad_recipes(base, rng):
+        made = degrade_all(base, recipe, rng)
+        out.append(replace(made, sample=render_after(as_picture(made.sample, display), rng)))
     return out
 
 
-def make_foreign(rng: np.random.Generator) -> list[Version]:
-    """Four pictures that no assessment should be given for."""
-    none = np.zeros(len(vocab.KIND_NAMES), np.float32)
+def make_foreign(rng: np.random.Generator, pictures: list[Path]) -> list[Version]:
+    """Four pictures that no assessment should be given for: files of `pictures` and procedural ones."""
     out = []
     for _ in range(VERSIONS):
+        if pictures and rng.random() < REAL_FOREIGN_SHARE:
+            drawn = render_foreign(pictures[int(rng.integers(len(pictures)))], rng)
+            out.append(Version(drawn, _no_kinds(), _no_kinds(), float("nan"), False))
+            continue
         kind = str(rng.choice(NOT_MEDICAL_KINDS, p=_foreign_weights()))
         pixels = np.asarray(not_medical(kind, int(rng.integers(1 << 31))), np.float32)
-        out.append(Version(ImageSample(pixels[None], bits=8), none, False))
+        out.append(Version(ImageSample(pixels[None], bits=8), _no_kinds(), _no_kinds(), float("nan"), False))
     return out
 
 
@@ -125,17 +146,30 @@ def draw_content(pools: dict[str, list[Content]], rng: np.random.Generator, spli
     modality = str(rng.choice(names, p=weights / weights.sum()))
     pool = pools[modality]
     if pool and rng.random() > PHANTOM_SHARE:
-        groups = sorted({c.group for c in pool})
-        group = groups[int(rng.integers(len(groups)))] if len(groups) > 3 else None
-        members = [c for c in pool if group is None or c.group == group]
-        return members[int(rng.integers(len(members)))]
+        return _draw_real(pool, rng)
     while True:
         content = phantom_content(modality, int(rng.integers(1 << 30)))
         if content.split == split:
             return content
 
 
-def write_shard(path: Path, seed: int, pools: dict[str, list[Content]], split: str, view: ViewConfig) -> None:
+def _draw_real(pool: list[Content], rng: np.random.Generator) -> Content:
+    """A subject by the root of its number of slices, then a slice.
+
+    Even subjects starve a subject of many slices, even slices all the others.
+    """
+    groups: dict[str, list[Content]] = {}
+    for content in pool:
+        groups.setdefault(content.group, []).append(content)
+    names = sorted(groups)
+    weights = np.sqrt([len(groups[n]) for n in names])
+    members = groups[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
+    return members[int(rng.integers(len(members)))]
+
+
+def write_shard(
+    path: Path, seed: int, pools: dict[str, list[Content]], pictures: list[Path], split: str, view: ViewConfig
+) -> None:
     """Make QUADS_PER_SHARD quads and write planes and labels beside each other: labels .npz, pixels .npy."""
     rng = np.random.default_rng([seed, zlib.crc32(split.encode())])
     rows: dict[str, list] = {name: [] for name in LABELS}
@@ -143,15 +177,16 @@ def write_shard(path: Path, seed: int, pools: dict[str, list[Content]], split: s
     for quad in range(QUADS_PER_SHARD):
         foreign = rng.random() < NOT_MEDICAL_SHARE
         content = None if foreign else draw_content(pools, rng, split)
-        versions = make_foreign(rng) if content is None else make_quad(content, rng)
+        versions = make_foreign(rng, pictures) if content is None else make_quad(content, rng)
         for version in versions:
             view_of = canonical(version.sample, 0, view)
             planes.append(encode(view_of.plane))
             wholes.append(encode(resize(view_of.plane, (view.global_px, view.global_px))))
             rows["shape"].append([*view_of.plane.shape[:2], 3 if view_of.plane.ndim == 3 else 1])
             rows["statistics"].append(features(view_of.plane, view_of.mask))
-            rows["severities"].append(version.severities)
-            rows["quality"].append(quality(version.severities) if version.medical else 0.0)
+            rows["strengths"].append(version.strengths)
+            rows["losses"].append(version.losses)
+            rows["task_loss"].append(version.task_loss)
             rows["medical"].append(version.medical)
             known = content.sample if content is not None else version.sample
             rows["modality"].append(vocab.MODALITIES.index(known.modality) if known.modality else -1)
@@ -175,6 +210,7 @@ def encode(plane: np.ndarray) -> np.ndarray:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with manifest.csv; left out: phantoms alone")
+    parser.add_argument("--not-medical", type=Path, help="folder of photographs, pages and screenshots")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", choices=("train", "validation"), default="train")
     parser.add_argument("--shards", type=int, default=200)
@@ -183,10 +219,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     pools = by_modality(real_contents(args.data, (args.split,)) if args.data else [])
+    pictures = not_medical_pictures(args.not_medical, args.split) if args.not_medical else []
     for number in range(args.first, args.shards, args.step):
         path = args.out / f"{args.split}_{number:05d}.npz"
         if not path.exists():
-            write_shard(path, number, pools, args.split, ViewConfig())
+            write_shard(path, number, pools, pictures, args.split, ViewConfig())
             print(path.name, flush=True)
 
 

@@ -35,7 +35,7 @@ def _contrast(image: torch.Tensor, params: Params, modality: str, generator: tor
 
 def _draw_clipping(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
     ends = ("high", "low", "both")[int(uniform(generator, 0, 3))]
-    share = 0.9 * strength
+    share = 0.9 * strength**1.5
     split = {"high": 0.0, "low": 1.0, "both": uniform(generator, 0.3, 0.7)}[ends]
     return {
         "ends": ends,

@@ -222,7 +222,7 @@ def _draw_ring(strength: float, modality: str, generator: torch.Generator, size:
     return {
         **_scanner(generator),
         "variant": variant,
-        "gain_error": round(0.2 * strength**2 * {"elements": 1.0, "band": 0.5, "all": 0.25}[variant], 5),
+        "gain_error": round(0.6 * strength**2 * {"elements": 1.0, "band": 0.5, "all": 0.25}[variant], 5),
         "faulty_elements": 4 + int(uniform(generator, 0, 12)),
         "radius_fraction": round(uniform(generator, 0.03, 0.3), 3),
     }
