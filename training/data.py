@@ -14,8 +14,8 @@ from medq_vlm.encoder.preprocess import tile_origins
 from medq_vlm.encoder.scorer import UNKNOWN
 from training.synthesize import CODE_OFFSET, CODE_SCALE, VERSIONS
 
-STATISTICS_NOISE = 0.2  # standard deviations
-STATISTICS_DROP = 0.15  # share of samples
+STATISTICS_NOISE = 0.25  # standard deviations
+STATISTICS_DROP = 0.3  # share of samples
 
 
 @dataclass

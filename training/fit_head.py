@@ -19,6 +19,7 @@ from training.validation import Figures
 FEATURE_BATCH = 24  # images whose tiles go through the tower together
 HEAD_BATCH = 128
 HEAD_RATE = 1e-3
+HEAD_TILES = 8  # of a training sample: a validation sample and a user's image bring all of theirs
 TILE_DROP = 0.3  # share of tiles hidden: sizes and crops differ at inference
 
 
@@ -34,24 +35,24 @@ class Features:
         return len(self.whole)
 
 
-def cached(path: Path, model: Scorer, data: Shards, limit: int) -> Features:
+def cached(path: Path, model: Scorer, data: Shards, limit: int, most_tiles: int | None = None) -> Features:
     """`extract`, kept in `path`, so that the head can be trained again without the tower."""
     if path.exists():
         kept = np.load(path)
         if len(kept["whole"]) == min(limit, len(data)):
             return Features(kept["tiles"], kept["padded"], kept["whole"])
-    features = extract(model, data, limit)
+    features = extract(model, data, limit, most_tiles)
     np.savez(path, tiles=features.tiles, padded=features.padded, whole=features.whole)
     return features
 
 
 @torch.no_grad()
-def extract(model: Scorer, data: Shards, limit: int) -> Features:
-    """Tower features of all tiles of the first `limit` samples."""
+def extract(model: Scorer, data: Shards, limit: int, most_tiles: int | None = None) -> Features:
+    """Tower features of the tiles of the first `limit` samples: all of them, or `most_tiles` drawn at random."""
     model.eval()
     device = model.queries.device
     count = min(limit, len(data))
-    most = max(
+    most = most_tiles or max(
         len(data.all_tiles(int(i))) for i in np.unique(data.labels["shape"][:count], axis=0, return_index=True)[1]
     )
     width = model.pooled_width
@@ -62,7 +63,7 @@ def extract(model: Scorer, data: Shards, limit: int) -> Features:
     )
     for start in range(0, count, FEATURE_BATCH):
         rows = range(start, min(count, start + FEATURE_BATCH))
-        tiles = [[_three(t) for t in data.all_tiles(i)] for i in rows]
+        tiles = [[_three(t) for t in _some(data.all_tiles(i), most, i)] for i in rows]
         flat = decode(np.stack([t for group in tiles for t in group]))
         pooled = torch.cat([model.view_tokens(part.to(device)).cpu() for part in flat.split(96)]).numpy()
         out.whole[start : start + len(rows)] = (
@@ -74,6 +75,14 @@ def extract(model: Scorer, data: Shards, limit: int) -> Features:
             out.padded[i, : len(group)] = False
             position += len(group)
     return out
+
+
+def _some(tiles: list[np.ndarray], most: int, seed: int) -> list[np.ndarray]:
+    """At most `most` of the tiles, drawn by `seed`."""
+    if len(tiles) <= most:
+        return tiles
+    chosen = np.random.default_rng(seed).permutation(len(tiles))[:most]
+    return [tiles[i] for i in chosen]
 
 
 def run_head(
@@ -169,6 +178,6 @@ def fit_head_and_export(model: Scorer, data: Shards, check: Shards, args: argpar
 
     check_features = cached(args.out / "features_validation.npz", model, check, args.head_samples)
     if args.head_epochs:
-        features = cached(args.out / "features_train.npz", model, data, args.head_samples)
+        features = cached(args.out / "features_train.npz", model, data, args.head_samples, HEAD_TILES)
         fit_head(model, features, data, check_features, check, args)
     export(model, check_features, check, data, args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ def _light_imports() -> Iterator[None]:
 
     Two thirds of a cold start (eval/run_cold_start.py) go into these two. The markers that torchvision and timm ask
     of the compiler do nothing outside compiled code; with the compiler already loaded, as in training, the real ones
-    are used.
+    are used. open_clip's own `__init__` is passed over too: it reads the word list of a tokenizer that is not ours.
     """
     absent = [name for name in ("torch._dynamo", "torch._dynamo.utils", "transformers") if name not in sys.modules]
     if "torch._dynamo" not in absent:
@@ -42,11 +43,20 @@ def _light_imports() -> Iterator[None]:
     sys.modules.update({"torch._dynamo": compiler, "torch._dynamo.utils": utils})
     if "transformers" in absent:
         sys.modules["transformers"] = None  # type: ignore[assignment]
+    package = ModuleType("open_clip")
+    spec = importlib.util.find_spec("open_clip")
+    package.__path__ = list(spec.submodule_search_locations or ()) if spec else []
+    bare = "open_clip" not in sys.modules
+    if bare:
+        sys.modules["open_clip"] = package
     try:
         yield
     finally:
         for name in absent:
             sys.modules.pop(name, None)
+        if bare:  # whoever imports open_clip next gets all of it
+            for name in [n for n in sys.modules if n.partition(".")[0] == "open_clip"]:
+                del sys.modules[name]
 
 
 def build_clip(name: str) -> Any:

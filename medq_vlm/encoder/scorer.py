@@ -132,9 +132,25 @@ class Scorer(nn.Module):
             mask = torch.cat([mask, pad, mask.new_zeros(b, 1)], 1)
         sequence = self.drop(self.norm(torch.cat(tokens, 1)))  # B, 2 + V + 1, D
         query = self.queries.expand(b, -1, -1)
-        read, _ = self.attend(query, sequence, sequence, key_padding_mask=mask, need_weights=False)
+        read = self._read(query, sequence, mask)
         features = self.mix(torch.cat([read.flatten(1), stat, context], 1))  # B, D
         return self._classify(features, read, anchors)
+
+    def _read(self, query: torch.Tensor, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """`self.attend` of query (B, Q, D) over sequence (B, S, D); mask (B, S) True where there is nothing.
+
+        Its own forward loads sympy, half a second of a cold start, to ask whether the shapes are symbolic.
+        """
+        parts = zip(
+            (query, sequence, sequence), self.attend.in_proj_weight.chunk(3), self.attend.in_proj_bias.chunk(3),
+            strict=True,
+        )  # fmt: skip
+        q, k, v = (
+            F.linear(x, weight, bias).unflatten(-1, (self.config.heads, -1)).transpose(1, 2)  # B H S D/H
+            for x, weight, bias in parts
+        )
+        read = F.scaled_dot_product_attention(q, k, v, attn_mask=~mask[:, None, None, :])
+        return self.attend.out_proj(read.transpose(1, 2).flatten(2))
 
     def _classify(self, features: torch.Tensor, read: torch.Tensor, anchors: torch.Tensor) -> Outputs:
         kind_anchor, attribute_anchor, modality_anchor, anatomy_anchor = anchors.split(prompts.split_sizes())
