@@ -101,6 +101,13 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("-o", "--out", required=True, metavar="OUT", help="out.pdf, out.html or out.json")
     add_reading(report)
 
+    batch = command("batch", "assess a folder into one table; one bad file never stops it")
+    batch.add_argument("folder", metavar="DIR", help="searched with all folders below it")
+    batch.add_argument("-o", "--out", required=True, metavar="OUT", help="out.jsonl, out.csv or out.parquet")
+    batch.add_argument("--resume", action="store_true", help="go on with an earlier run of the same OUT")
+    batch.add_argument("--rank-uncertain", action="store_true", help="the most doubtful verdicts first, for annotation")
+    add_reading(batch)
+
     degrade = command("degrade", "simulate a degradation and record what was done")
     degrade.add_argument("path", nargs="?", metavar="PATH", help=PATH_HELP)
     degrade.add_argument("--list", action="store_true", help="list the kinds and stop")
