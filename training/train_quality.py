@@ -1,8 +1,11 @@
 """Train the scorer: python -m training.train_quality --shards runs/shards --out runs/quality --steps 6000
 
-Three passes, each resumable: the tower with its head on single tiles; the head on the cached features of all tiles,
-as at inference; the calibration on validation subjects. The last pass writes weights, meta.json and card.
-Make the shards first (python -m training.synthesize); --steps 30 is a run of a minute that tests the whole way.
+Stage 1 learns from degradations whose physics is known; stage 2 (training/stage2.py) from a user's expert scores:
+python -m training.train_quality --stage 2 --manifest mine.csv --out runs/mine
+
+Stage 1 has three passes, each resumable: the tower with its head on single tiles; the head on the cached features of
+several tiles, as at inference; the calibration on validation subjects. The last pass writes weights, meta.json and
+card. Make the shards first (python -m training.synthesize); --steps 30 is a run of a minute that tests the whole way.
 """
 
 from __future__ import annotations
@@ -111,7 +114,16 @@ def report(model: Scorer, average: MovingAverage, check: Shards, name: str) -> N
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--stage", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--shards", type=Path, help="stage 1: folder of training.synthesize")
+    parser.add_argument(
+        "--manifest", type=Path, help="stage 2: CSV or Parquet with path, score[, rater, group, modality]"
+    )
+    parser.add_argument(
+        "--scale", type=float, nargs=2, metavar=("WORST", "BEST"), help="stage 2: ends of the score scale"
+    )
+    parser.add_argument("--base", default="nano", help="stage 2: the weights to start from")
+    parser.add_argument("--epochs", type=int, default=40, help="stage 2")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=6000, help="of the tower pass")
     parser.add_argument("--minutes", type=float, help="end the tower pass after so many, its schedule with it")
@@ -124,6 +136,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cpu", action="store_true", help="stay on the CPU where there is a GPU")
     args = parser.parse_args(argv)
     set_seed(args.seed)
+    if args.stage == 2:
+        if args.manifest is None:
+            parser.error("--stage 2 needs --manifest")
+        from training import stage2
+
+        stage2.run(args)
+        return
+    if args.shards is None:
+        parser.error("--stage 1 needs --shards")
     view = ViewConfig()
     data, check = Shards(args.shards, "train", view), Shards(args.shards, "validation", view)
     model = Scorer(ScorerConfig(statistics=len(FEATURE_NAMES)))
