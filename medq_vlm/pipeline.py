@@ -20,6 +20,7 @@ from medq_vlm.encoder import predict
 from medq_vlm.encoder.preprocess import Canonical, canonical, resize
 from medq_vlm.encoder.scorer import UNKNOWN, Outputs
 from medq_vlm.evidence.statistics import features
+from medq_vlm.outliers import outliers
 from medq_vlm.report.describe import describe
 from medq_vlm.schema import Assessment, ImageSample, Recognised
 from medq_vlm.slice_scores import SliceScores
@@ -27,6 +28,7 @@ from medq_vlm.slice_scores import SliceScores
 Progress = Callable[[int, int], None]
 BINS = np.linspace(0.0, 4.0, vocab.SCORE_BINS)
 SMALLEST_SIDE_PX = 32
+MOST_NAMED = 5  # slices named in warnings
 HEADER_TRUST = 0.1  # a header that names a modality lowers the bar for "not a medical image" to this share
 
 
@@ -183,7 +185,7 @@ class MedQ:
             findings=found,
             slices=_slice_rows(scored, weights) if able else (),
             evidence=measured,
-            warnings=sample.warnings,
+            warnings=sample.warnings + _outlier_warnings(able),
             description="",
             model=self.identity,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -219,6 +221,15 @@ def _recognise(known: str | None, probabilities: Sequence[dict[str, float]]) -> 
 def _slice_rows(scored: Sequence[SliceScores], weights: np.ndarray) -> tuple[dict[str, float], ...]:
     pairs = zip(scored, weights, strict=True)
     return tuple({"index": s.index, "score": s.score, "weight": float(w)} for s, w in pairs)
+
+
+def _outlier_warnings(scored: Sequence[SliceScores]) -> tuple[str, ...]:
+    """One sentence for each of the worst slices that fall out of their stack."""
+    scores = np.array([s.score for s in scored])
+    return tuple(
+        f"Slice {scored[i].index + 1} is much worse than its neighbours (score {scored[i].score:.1f})."
+        for i in outliers(scores)[:MOST_NAMED]
+    )
 
 
 def _mean_attributes(scored: Sequence[SliceScores]) -> dict[str, float]:

@@ -21,7 +21,7 @@ LAYERS = (
     {"schema"},
     {"io", "degrade", "evidence", "encoder", "language", "restore", "report", "phantoms"},
     {"checkpoint"},
-    {"slice_scores"},
+    {"slice_scores", "outliers"},
     {"findings"},
     {"pipeline"},
     {"batch", "pacs", "selftest", "illustrate", "about"},

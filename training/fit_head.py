@@ -19,6 +19,7 @@ from training.validation import Figures
 FEATURE_BATCH = 24  # images whose tiles go through the tower together
 HEAD_BATCH = 128
 HEAD_RATE = 1e-3
+HEAD_RUNS = 3
 HEAD_TILES = 8  # of a training sample: a validation sample and a user's image bring all of theirs
 TILE_DROP = 0.3  # share of tiles hidden: sizes and crops differ at inference
 
@@ -109,22 +110,40 @@ def run_head(
 def fit_head(
     model: Scorer, features: Features, data: Shards, check_features: Features, check: Shards, args: argparse.Namespace
 ) -> None:
-    """Train everything but the two towers on cached features; the best averaged weights stay in the model.
+    """Train everything but the two towers on cached features, HEAD_RUNS times, and leave the mean weights in the model.
 
-    Best: the highest mean of SRCC, ladder ordering and F1 on validation subjects, looked at every second epoch.
+    Runs that start from one point and see another order of samples lie in one basin: their mean is better than each
+    (model soup, Wortsman et al., ICML 2022).
     """
     for parameter in model.clip.parameters():
         parameter.requires_grad_(False)
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    total = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in start.items()}
+    for run in range(HEAD_RUNS):
+        model.load_state_dict(start)
+        state = _one_run(model, features, data, args, run)
+        _report(model, state, check_features, check, f"head run {run + 1}")
+        for name, value in state.items():
+            total[name] += value.double() / HEAD_RUNS
+    mean = {name: value.to(start[name].dtype) for name, value in total.items()}
+    _report(model, mean, check_features, check, "head mean")
+    model.load_state_dict(mean)
+
+
+def _one_run(
+    model: Scorer, features: Features, data: Shards, args: argparse.Namespace, run: int
+) -> dict[str, torch.Tensor]:
+    """One run over the cached features; its averaged weights."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=HEAD_RATE, weight_decay=0.05)
     average = MovingAverage(model, 0.99)
     quads = len(features) // VERSIONS
     per_epoch = max(1, quads * VERSIONS // HEAD_BATCH)
-    total, step, best, best_state = per_epoch * args.head_epochs, 0, -1.0, average.state
+    total, step = per_epoch * args.head_epochs, 0
     anchors = model.anchors().detach()
+    model.train()
     for epoch in range(args.head_epochs):
-        model.train()
-        rng = np.random.default_rng([args.seed, 7, epoch])
+        rng = np.random.default_rng([args.seed, 7, run, epoch])
         for part in np.array_split(rng.permutation(quads), per_epoch):
             index = (part[:, None] * VERSIONS + np.arange(VERSIONS)).ravel()
             labels = data.batch_labels(index, rng).to(model.queries.device)
@@ -140,15 +159,14 @@ def fit_head(
             optimiser.step()
             average.update(model)
             step += 1
-        if epoch % 2 == 1 or epoch == args.head_epochs - 1:
-            own = {k: v.clone() for k, v in model.state_dict().items()}
-            model.load_state_dict(average.state)
-            figures = Figures.of(*head_scores(model, check_features, check), check, np.arange(len(check_features)))
-            print(f"head {epoch + 1} {figures}", flush=True)
-            if figures.mean > best:
-                best, best_state = figures.mean, {k: v.clone() for k, v in average.state.items()}
-            model.load_state_dict(own)
-    model.load_state_dict(best_state)
+    return {name: value.clone() for name, value in average.state.items()}
+
+
+def _report(model: Scorer, state: dict[str, torch.Tensor], features: Features, check: Shards, name: str) -> None:
+    """A line of validation figures of the weights `state`, which stay in the model."""
+    model.load_state_dict(state)
+    figures = Figures.of(*head_scores(model, features, check), check, np.arange(len(features)))
+    print(f"{name} {figures}", flush=True)
 
 
 def _drop_tiles(padded: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -30,11 +30,6 @@ class Figures:
             _srcc(scores, lab, medical), _srcc(scores, lab, real), _ordering(scores, lab), macro_f1(severities, lab)
         )
 
-    @property
-    def mean(self) -> float:
-        """One number to choose weights by."""
-        return float(np.nanmean([self.srcc, self.order, self.f1]))
-
     def __str__(self) -> str:
         return f"srcc {self.srcc:.3f} real {self.real:.3f} order {self.order:.3f} f1 {self.f1:.3f}"
 
