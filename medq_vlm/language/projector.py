@@ -1,0 +1,82 @@
+"""From the scorer's outputs to soft tokens in the language model's input space.
+
+Twelve tokens: six finding slots (worst first), the scene (modality and anatomy), the global impression, and four read
+from the scorer's learned queries. A slot starts as the embedding of its kind's and severity's own words, so that the
+language model can read it before any training; the query branch is separate, so that it alone can be aligned again
+when the scorer's weights change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from medq_vlm import vocab
+from medq_vlm.language.features import LAYOUT, SIZES, A, K, M, N
+
+SLOTS, QUERY_TOKENS = 6, 4
+SOFT_TOKENS = SLOTS + 2 + QUERY_TOKENS
+SHARP = 0.03  # severities; how gradual the change from one word to the next is
+
+
+class Projector(nn.Module):
+    """Scorer vector (B, V) and queries (B, Q, D) -> soft tokens (B, SOFT_TOKENS, width)."""
+
+    def __init__(self, width: int, queries: int = 8, query_width: int = 192) -> None:
+        super().__init__()
+        self.sizes = {"width": width, "queries": queries, "query_width": query_width}
+        self.kind = nn.Parameter(torch.zeros(K, width))
+        self.severity = nn.Parameter(torch.zeros(3, width))  # mild, moderate, severe
+        self.nothing = nn.Parameter(torch.zeros(width))
+        self.modality = nn.Parameter(torch.zeros(M, width))
+        self.anatomy = nn.Parameter(torch.zeros(N, width))
+        self.slot = nn.Parameter(torch.zeros(SLOTS, width))
+        self.detail = nn.Sequential(nn.Linear(3, 64), nn.GELU(), nn.Linear(64, width))
+        self.overall = nn.Sequential(
+            nn.Linear(A + vocab.SCORE_BINS + LAYOUT, 128), nn.GELU(), nn.Linear(128, width)
+        )  # fmt: skip
+        self.query_norm = nn.LayerNorm(query_width)
+        self.query_in = nn.Linear(query_width, width)
+        self.query_mix = nn.Parameter(torch.randn(QUERY_TOKENS, queries) / queries**0.5)
+        self.unseen = nn.Parameter(torch.zeros(QUERY_TOKENS, width))  # stands for queries that are not known
+        for last in (self.detail[-1], self.overall[-1], self.query_in):
+            nn.init.normal_(last.weight, std=0.01)  # type: ignore[union-attr]
+            nn.init.zeros_(last.bias)  # type: ignore[union-attr]
+
+    @torch.no_grad()
+    def start_from_words(self, embed: Callable[[str], torch.Tensor]) -> None:
+        """Set every table to the mean embedding (width,) of its own words."""
+        for k, name in enumerate(vocab.KIND_NAMES):
+            self.kind[k] = embed(" " + vocab.KIND[name].plain)
+        for s, word in enumerate(vocab.SEVERITIES[1:]):
+            self.severity[s] = embed(" " + word)
+        self.nothing.copy_(embed(" nothing"))
+        for m, name in enumerate(vocab.MODALITIES):
+            self.modality[m] = embed(" " + vocab.MODALITY_NAMES[name])
+        for n, name in enumerate(vocab.ANATOMIES):
+            self.anatomy[n] = embed(" " + name)
+        self.unseen.copy_(embed(" image").expand_as(self.unseen))
+
+    def query_parameters(self) -> list[nn.Parameter]:
+        """What has to be aligned again when the scorer's weights change."""
+        return [*self.query_norm.parameters(), *self.query_in.parameters(), self.query_mix]
+
+    def forward(self, vector: torch.Tensor, queries: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        """`seen` (B,) bool: False where the row of `queries` is not known."""
+        level, margin, present, attributes, modality, anatomy, distribution, layout = vector.split(SIZES, -1)
+        shown = (margin / SHARP).sigmoid()
+        order = torch.argsort(level * shown, dim=-1, descending=True, stable=True)[:, :SLOTS]  # B, SLOTS
+        level, margin, present, shown = (v.gather(1, order)[..., None] for v in (level, margin, present, shown))
+        above = [((level - bar) / SHARP).sigmoid() for bar in (1.5, 2.5)]
+        words = (
+            (1 - above[0]) * self.severity[0] + (above[0] - above[1]) * self.severity[1] + above[1] * self.severity[2]
+        )
+        named = (self.kind[order] + words) / 2 + self.detail(torch.cat([level, margin, present], -1))  # B SLOTS width
+        slots = shown * named + (1 - shown) * self.nothing + self.slot
+        scene = (modality @ self.modality + anatomy @ self.anatomy) / 2
+        overall = self.overall(torch.cat([attributes, distribution, layout], -1))
+        read = self.query_mix @ self.query_in(self.query_norm(queries))  # B QUERY_TOKENS width
+        read = torch.where(seen[:, None, None], read + self.unseen, self.unseen)
+        return torch.cat([slots, scene[:, None], overall[:, None], read], 1)

@@ -1,0 +1,137 @@
+"""A causal language model from disk: the packaged GGUF (converted once, then cached) or any transformers folder or id.
+
+Everything of transformers is imported inside the functions: most commands never need it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medq_vlm.language.base import SMOLLM2, BaseModel, locate
+from medq_vlm.schema import ModelError
+
+PRECISIONS = ("nf4", "bf16", "fp32")
+NOT_QUANTISED = ("lm_head", "projector")  # small errors there become wrong words
+STAMP = "medq_cache.json"
+
+
+def cache_root() -> Path:
+    """Where converted models are kept: MEDQ_CACHE, or the user's cache folder."""
+    given = os.environ.get("MEDQ_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medq"
+
+
+def converted(model: BaseModel = SMOLLM2, folder: Path | None = None) -> Path:
+    """Folder with the packaged model in transformers' own format, made on the first call and checked on every one.
+
+    Raises ModelError when the package is missing or corrupt, or when the cache cannot be written.
+    """
+    target = cache_root() / f"{model.package}-{model.sha256[:16]}"
+    if _whole(target):
+        return target
+    gguf = locate(model, folder)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix="convert-", dir=target.parent))
+    except OSError as error:
+        where = f"'{target.parent}' cannot be written ({error.strerror})"
+        raise ModelError(f"{where}; name another folder for converted models in MEDQ_CACHE.") from None
+    try:
+        _convert(gguf, work)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(work, target)
+    except OSError:
+        if not _whole(target):  # a second process may have finished the same conversion first
+            raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target
+
+
+def _whole(folder: Path) -> bool:
+    """Whether the folder's weights have the sha256 written when they were converted."""
+    weights = folder / "model.safetensors"
+    try:
+        stamp = json.loads((folder / STAMP).read_text())
+        with weights.open("rb") as stream:
+            return bool(hashlib.file_digest(stream, "sha256").hexdigest() == stamp["sha256"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _convert(gguf: Path, out: Path) -> None:
+    """Read the GGUF once (about 12 s) and write bf16 safetensors, the tokenizer and the stamp."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    quiet()
+    where = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    model = AutoModelForCausalLM.from_pretrained(
+        **where, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+    )
+    model.config.quantization_config = None
+    del model.config.quantization_config
+    model.save_pretrained(out)
+    AutoTokenizer.from_pretrained(**where).save_pretrained(out)
+    with (out / "model.safetensors").open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    (out / STAMP).write_text(json.dumps({"sha256": digest}))
+
+
+def load_tokenizer(source: str | Path) -> Any:
+    """The tokenizer of a folder or Hub id. Raises ModelError."""
+    from transformers import AutoTokenizer
+
+    quiet()
+    try:
+        return AutoTokenizer.from_pretrained(str(source))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The tokenizer of '{source}' cannot be read ({type(error).__name__}).") from None
+
+
+def load_base(source: str | Path, precision: str = "nf4", device: str = "cpu") -> Any:
+    """The causal model of a folder or Hub id: 4-bit NF4 (default), bf16 or fp32, frozen. Raises ModelError."""
+    from transformers import AutoModelForCausalLM
+
+    if precision not in PRECISIONS:
+        raise ModelError(f"The precision '{precision}' is unknown; choose {', '.join(PRECISIONS)}.")
+    quiet()
+    options: dict[str, Any] = {"dtype": torch.float32 if precision == "fp32" else torch.bfloat16}
+    if precision == "nf4":
+        options["quantization_config"] = four_bit()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(str(source), device_map={"": device}, **options)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The language model '{source}' cannot be read ({type(error).__name__}).") from None
+    return model.requires_grad_(False)
+
+
+def four_bit() -> Any:
+    """NF4 weights with bf16 arithmetic; the output layer and the projector stay as they are."""
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_use_double_quant=True,
+        # naming a list of one's own drops the default exclusion of lm_head (transformers issue 45674): name it too
+        llm_int8_skip_modules=list(NOT_QUANTISED),
+    )
+
+
+def quiet() -> None:
+    """No progress bars and no advice on stderr: it belongs to the command."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
