@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from accelerate.utils import set_seed
 from medq_vlm.config import ScorerConfig, ViewConfig
 from medq_vlm.encoder.scorer import Scorer
 from medq_vlm.evidence.statistics import FEATURE_NAMES
-from training.data import Shards
+from training.data import Labels, Shards
 from training.loop import MovingAverage, load_state, save_state, warm_cosine
 from training.losses import quality_loss
 from training.validation import Figures
@@ -51,14 +53,12 @@ def fit_tower(model: Scorer, data: Shards, check: Shards, args: argparse.Namespa
     anchors: torch.Tensor | None = None
     share = _share(step, spent, args)
     while share < 1.0:
-        rng = np.random.default_rng([args.seed, step])
-        for index in data.quad_batches(BATCH, rng):
-            started = time.time()
+        started = time.time()
+        for views, labels, statistics in one_ahead(batches(data, model, np.random.default_rng([args.seed, step]))):
             for group in optimiser.param_groups:
                 group["lr"] = args.rate * warm_cosine(share)
-            tiles, wholes = (v.to(accelerator.device) for v in data.views(index, rng))
-            labels = data.batch_labels(index, rng).to(accelerator.device)
-            statistics = data.disturbed_statistics(index, model.statistics_mean, model.statistics_std, rng)
+            tiles, wholes = (v.to(accelerator.device) for v in views)
+            labels = labels.to(accelerator.device)
             keep = anchors is not None and step % ANCHOR_EVERY != 0
             anchors = anchors.detach() if anchors is not None and keep else model.anchors()
             terms = quality_loss(
@@ -75,13 +75,33 @@ def fit_tower(model: Scorer, data: Shards, check: Shards, args: argparse.Namespa
             share = _share(step, spent, args)
             if step % LOG_EVERY == 0:
                 words = " ".join(f"{name} {float(value.detach()):.3f}" for name, value in terms.items())
-                print(f"step {step} {words} ({time.time() - started:.2f} s/step, {share:.0%})", flush=True)
+                print(f"step {step} {words} ({spent:.0f} s, {share:.0%})", flush=True)
             if step % args.check_every == 0 or share >= 1.0:
                 report(model, average, check, f"tower {step}")
                 save_state(accelerator, args.out / "tower", average, {"step": step, "spent_s": spent})
+            started = time.time()
             if share >= 1.0:
                 break
     return average.state
+
+
+Batch = tuple[tuple[torch.Tensor, torch.Tensor], Labels, torch.Tensor]
+
+
+def batches(data: Shards, model: Scorer, rng: np.random.Generator) -> Iterator[Batch]:
+    """One epoch of views, labels and disturbed statistics."""
+    mean, std = model.statistics_mean.cpu(), model.statistics_std.cpu()
+    for index in data.quad_batches(BATCH, rng):
+        yield data.views(index, rng), data.batch_labels(index, rng), data.disturbed_statistics(index, mean, std, rng)
+
+
+def one_ahead(items: Iterator[Batch]) -> Iterator[Batch]:
+    """The same items, each made in a thread while the one before it is used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
 
 
 def _share(step: int, spent_s: float, args: argparse.Namespace) -> float:
