@@ -45,6 +45,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(example(source), folder / "images" / f"{modality}.dcm")
         np.save(folder / "images" / f"{modality}.npy", phantoms.phantom(modality, seed=1, size=128).pixels)
         rows.append(f"{modality}.npy,{modality},,{modality},pristine")
+    scores = ["path,score,group,modality"]
+    for seed in range(10):
+        np.save(folder / "images" / f"mr{seed}.npy", phantoms.phantom("mr", seed=seed, size=96).pixels)
+        scores.append(f"mr{seed}.npy,{1 + seed % 5},s{seed // 2},mr")
+    (folder / "images" / "scores.csv").write_text("\n".join(scores) + "\n")
     (folder / "images" / "manifest.csv").write_text("\n".join(rows) + "\n")
     write(phantoms.phantom("dermoscopy", seed=1, size=128), folder / "photo.png")
     return folder
