@@ -96,8 +96,11 @@ def batches(data: Shards, model: Scorer, rng: np.random.Generator) -> Iterator[B
 
 
 def one_ahead(items: Iterator[Batch]) -> Iterator[Batch]:
-    """The same items, each made in a thread while the one before it is used."""
-    with ThreadPoolExecutor(1) as pool:
+    """The same items, each made in a thread while the one before it is used.
+
+    The thread keeps to itself: its own team of OpenMP threads would fight the model's for the cores.
+    """
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         coming = pool.submit(next, items, None)
         while (item := coming.result()) is not None:
             coming = pool.submit(next, items, None)
