@@ -6,24 +6,28 @@ for assessment in medq.assess("scan.dcm"): ...
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from medq_vlm import __version__, checkpoint, evidence, findings, io, vocab
+from medq_vlm import __version__, checkpoint, evidence, findings, io, talk, vocab
 from medq_vlm.encoder import predict
 from medq_vlm.encoder.preprocess import Canonical, canonical, resize
 from medq_vlm.encoder.scorer import UNKNOWN, Outputs
 from medq_vlm.evidence.statistics import features
 from medq_vlm.outliers import outliers
 from medq_vlm.report.describe import describe
-from medq_vlm.schema import Assessment, ImageSample, Recognised
+from medq_vlm.schema import Assessment, ImageSample, MedQError, Recognised
 from medq_vlm.slice_scores import SliceScores
+
+if TYPE_CHECKING:
+    from medq_vlm.language.talker import Talker
 
 Progress = Callable[[int, int], None]
 BINS = np.linspace(0.0, 4.0, vocab.SCORE_BINS)
@@ -32,16 +36,34 @@ MOST_NAMED = 5  # slices named in warnings
 HEADER_TRUST = 0.1  # a header that names a modality lowers the bar for "not a medical image" to this share
 
 
+@dataclass(frozen=True)
+class EncodedImage:
+    """An image and all that the scorer says of it: encode once, ask many."""
+
+    sample: ImageSample
+    scored: tuple[SliceScores, ...]
+
+
 class MedQ:
     """A loaded model. Holds weights and nothing of any image."""
 
-    def __init__(self, loaded: checkpoint.Checkpoint) -> None:
+    def __init__(self, loaded: checkpoint.Checkpoint, folder: Path, precision: str = "nf4") -> None:
         self.checkpoint = loaded
+        self.folder = folder  # where the language part lies; read on the first word
+        self.precision = precision  # of the language model: nf4, bf16 or fp32
 
     @classmethod
-    def load(cls, preset: str = "nano") -> MedQ:
+    def load(cls, preset: str = "nano", precision: str = "nf4") -> MedQ:
         """Load a preset or a folder of weights. Raises ModelError (exit code 5) when missing or corrupt."""
-        return cls(checkpoint.load(preset))
+        return cls(checkpoint.load(preset), checkpoint.preset_folder(preset), precision)
+
+    @cached_property
+    def talker(self) -> Talker:
+        """The language model, loaded when it is first needed. Raises ModelError (exit code 5)."""
+        from medq_vlm.language import shipped
+        from medq_vlm.language.talker import Talker
+
+        return Talker(shipped.load(self.folder, self.precision))
 
     @property
     def identity(self) -> dict[str, str]:
@@ -62,12 +84,51 @@ class MedQ:
         """Assess one image or volume; `acquisition` replaces the description from the header."""
         if acquisition is not None:
             sample = replace(sample, acquisition=acquisition)
+        return self.assess_encoded(self.encode(sample, progress))
+
+    def encode(self, sample: ImageSample, progress: Progress | None = None) -> EncodedImage:
+        """Score every slice; the result answers any number of questions."""
         scored = []
         for index in range(sample.slices):
             scored.append(self.score_slice(sample, index))
             if progress is not None:
                 progress(index + 1, sample.slices)
-        return self._combine(sample, scored)
+        return EncodedImage(sample, tuple(scored))
+
+    def assess_encoded(self, encoded: EncodedImage) -> Assessment:
+        """The assessment of an encoded image."""
+        return self._combine(encoded.sample, encoded.scored)
+
+    def describe(self, image: ImageSample | EncodedImage, assessment: Assessment) -> Iterator[str]:
+        """The language model's description, sentence by sentence. Raises ModelError (exit code 5)."""
+        return self.talker.describe(talk.subject(self._encoded(image), assessment, self.checkpoint.calibration))
+
+    def ask(
+        self, image: ImageSample | EncodedImage, assessment: Assessment, question: str,
+        history: Sequence[tuple[str, str]] = (), stop: Callable[[], bool] | None = None,
+    ) -> Iterator[str]:  # fmt: skip
+        """The answer to a question about an assessed image, piece by piece.
+
+        `history` holds earlier (question, answer) pairs, oldest first; `stop` is asked before every token. Raises
+        ModelError (exit code 5).
+        """
+        subject = talk.subject(self._encoded(image), assessment, self.checkpoint.calibration)
+        return self.talker.answer(subject, question, history, stop)
+
+    def compare(
+        self, a: tuple[ImageSample | EncodedImage, Assessment], b: tuple[ImageSample | EncodedImage, Assessment]
+    ) -> Iterator[str]:
+        """Which of two assessed images is better, by how much and why. Raises MedQError when one has no score."""
+        pair = [
+            talk.subject(self._encoded(image), assessment, self.checkpoint.calibration) for image, assessment in (a, b)
+        ]
+        for one in pair:
+            if not one.assessment.assessable:
+                raise MedQError(f"'{one.assessment.source['path']}' was not assessed: {one.assessment.reason}")
+        return self.talker.compare(*pair)
+
+    def _encoded(self, image: ImageSample | EncodedImage) -> EncodedImage:
+        return image if isinstance(image, EncodedImage) else self.encode(image)
 
     def heat(self, sample: ImageSample, scores: SliceScores, kind: str) -> np.ndarray:
         """Where `kind` shows on a scored slice: float32 (H, W) of the native slice, 0 to 1, 0 outside the body box.
@@ -103,7 +164,8 @@ class MedQ:
         by_image = dict(zip(vocab.MODALITIES, blind.modality[0].softmax(-1).tolist(), strict=True))
         modality = sample.modality or max(by_image, key=lambda name: by_image[name])
         reason = self._refusal(sample, index, float(blind.medical.sigmoid()))
-        return self._slice_scores(index, told, by_image, modality, reason, view)
+        scores = self._slice_scores(index, told, by_image, modality, reason, view)
+        return replace(scores, queries=told.queries[0].numpy())
 
     def _slice_scores(
         self, index: int, out: Outputs, by_image: dict[str, float], modality: str, reason: str,

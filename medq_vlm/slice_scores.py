@@ -26,3 +26,4 @@ class SliceScores:
     reason: str  # why not assessable
     box: tuple[int, int, int, int]  # x0, y0, x1, y1 around the body, native pixels
     body_share: float  # of the box that is body
+    queries: np.ndarray | None = None  # (Q, D) the scorer's learned query tokens, for the language model

@@ -23,6 +23,7 @@ LAYERS = (
     {"checkpoint"},
     {"slice_scores", "outliers"},
     {"findings"},
+    {"talk"},
     {"pipeline"},
     {"batch", "pacs", "selftest", "illustrate", "about"},
     {"commands"},

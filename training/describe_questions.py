@@ -1,3 +1,4 @@
+# ruff: noqa: E501  a sentence with its alternatives reads best on one line
 """Questions about one image with answers that follow from its structured line."""
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def remedy(rng: np.random.Generator, line: Line, modality: str) -> Pair:
             f"<Against|To reduce|For> the {item.plain}: {fix}.",
             f"{capital(fix)}. <This acts on|That reduces> the {item.plain}.",
         ),
-    )  # noqa: E501
+    )
 
 
 def cause(rng: np.random.Generator, line: Line, modality: str) -> Pair:

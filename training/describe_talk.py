@@ -1,3 +1,4 @@
+# ruff: noqa: E501  a sentence with its alternatives reads best on one line
 """Whole training conversations: the line, then a description or several questions with their notes, and follow-ups."""
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from training.describe_records import Example, draw
 from training.describe_text import description
 
 SHARES = {"describe": 0.3, "compare": 0.06, "refused": 0.03}  # the rest asks
-QUESTIONS = (3, 7)  # in one conversation, at least and at most
+QUESTIONS = (5, 9)  # in one conversation, at least and at most: the image and its line are paid for once
 SCOPE: tuple[tuple[str, float], ...] = (("outside", 3.0), ("steering", 0.8), ("manners", 0.6), ("topic", 1.0),
                                         ("physics", 1.6), ("meaning", 0.7))  # fmt: skip
 SCOPE_SHARE = 0.28
@@ -57,7 +58,7 @@ def about(rng: np.random.Generator, example: Example, special: tuple[str, ...], 
         text = description(rng, line, modality)
         pieces += answered(prompt.DESCRIBE, [], text)
         turns.append((prompt.DESCRIBE, text))
-    count = 1 if describe else int(rng.integers(QUESTIONS[0], QUESTIONS[1] + 1))
+    count = 3 if describe else int(rng.integers(QUESTIONS[0], QUESTIONS[1] + 1))
     for _ in range(count):
         follow = follow_up(rng, line, modality, turns) if turns and rng.random() < 0.25 else None
         question, answer = follow or single(rng, line, modality)

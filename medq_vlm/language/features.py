@@ -1,4 +1,4 @@
-"""What the language model sees of an image: the scorer's outputs, reduced to what keeps its meaning when weights change."""
+"""What the language model sees of an image: the scorer's outputs, as far as they outlive a change of its weights."""
 
 from __future__ import annotations
 

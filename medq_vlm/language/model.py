@@ -28,6 +28,18 @@ class LanguageModel:
         added = {str(token) for token in self.tokenizer.get_added_vocab()}
         return tuple(sorted(added | {str(token) for token in self.tokenizer.all_special_tokens}))
 
+    @cached_property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end an answer: the end mark, and any other special token that has no place in one."""
+        return frozenset(int(self.tokenizer.convert_tokens_to_ids(token)) for token in self.special)
+
+    @cached_property
+    def grammar_tokenizer(self) -> Any:
+        """The tokenizer as the grammar library reads it (about a second to build)."""
+        from llguidance.hf import from_tokenizer
+
+        return from_tokenizer(self.tokenizer, n_vocab=int(self.causal.get_input_embeddings().weight.shape[0]))
+
     @property
     def device(self) -> torch.device:
         return next(self.projector.parameters()).device

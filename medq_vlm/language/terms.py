@@ -85,7 +85,8 @@ TOPICS: dict[str, tuple[tuple[str, ...], str]] = {
     "mas": (("mas", "ma", "tube current"), "mAs: tube current times time; doubling it lowers noise by a factor 1.4"),
     "slice thickness": (("slice thickness", "thin slices", "thick slices", "thinner slices", "thicker slices"),
                         "slice thickness: thinner slices show more detail and more noise"),
-    "kernel": (("kernel", "reconstruction filter"), "kernel: a sharp one shows detail and noise, a smooth one hides both"),
+    "kernel": (("kernel", "reconstruction filter"),
+               "kernel: a sharp one shows detail and noise, a smooth one hides both"),
     "averages": (("averages", "nex", "nsa"), "averages: four times as many double the SNR and take four times as long"),
     "hu": (("hu", "hounsfield", "hounsfield units"), "HU: CT number; water 0, air -1000"),
     "k-space": (("k-space", "kspace", "k space"), "k-space: raw MR data; its centre holds contrast, its edge detail"),
@@ -200,11 +201,11 @@ LONG_WORDS = sorted(
     {word for kind in vocab.KIND_NAMES for form in (vocab.KIND[kind].plain, *SYNONYMS[kind])
      for word in _plainly(form).split() if len(word) >= 5}
 )  # fmt: skip
-ORDINARY = frozenset((
-    "nothing", "count", "point", "points", "patient", "found", "moment", "string", "spoke", "image", "images", "missing",
-    "colours", "lower", "slice", "field", "could", "resolve", "notice", "strong", "counter", "during", "shape", "angle",
-    "place", "blood", "sharpness", "brightness", "contrast", "exposure", "pixel", "pixels", "things", "black", "block", "being", "bring", "position", "condition", "sharp", "level", "sounds", "bones",
-))  # fmt: skip  # good words that lie near a term
+ORDINARY = frozenset(
+    "nothing count point points patient found moment string spoke image images missing colours lower slice field could "
+    "resolve notice strong counter during shape angle place blood sharpness brightness contrast exposure pixel pixels "
+    "things black block being bring position condition sharp level sounds bones".split()
+)  # good words that lie near a term
 
 
 def _spelled(text: str, modality: str) -> list[str]:

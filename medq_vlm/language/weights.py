@@ -49,7 +49,7 @@ def converted(model: BaseModel = SMOLLM2, folder: Path | None = None) -> Path:
     try:
         _convert(gguf, work)
         shutil.rmtree(target, ignore_errors=True)
-        os.replace(work, target)
+        work.replace(target)
     except OSError:
         if not _whole(target):  # a second process may have finished the same conversion first
             raise

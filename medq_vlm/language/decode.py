@@ -1,0 +1,107 @@
+"""Greedy decoding over one growing context: read, choose among texts under a grammar, write, take back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from medq_vlm.language.model import LanguageModel, Part
+
+Stop = Callable[[], bool]
+
+
+class Decoder:
+    """The context of one image: a key-value cache and the logits of the next token."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        from transformers import DynamicCache
+
+        self.model = model
+        self.cache: Any = DynamicCache()
+        self.logits: torch.Tensor | None = None  # (vocabulary,)
+        self.length = 0
+
+    @torch.no_grad()
+    def _forward(self, embedded: torch.Tensor) -> None:
+        out = self.model.causal(
+            inputs_embeds=embedded[None], past_key_values=self.cache, use_cache=True, logits_to_keep=1
+        )
+        self.logits = out.logits[0, -1].float()
+        self.length += len(embedded)
+
+    @torch.no_grad()
+    def read(self, *parts: Part) -> None:
+        """Take text and images into the context."""
+        self._forward(self.model.embed(parts))
+
+    def feed(self, tokens: Sequence[int]) -> None:
+        """Take token ids into the context."""
+        table = self.model.causal.get_input_embeddings()
+        with torch.no_grad():
+            self._forward(table(torch.tensor(list(tokens), device=table.weight.device)))
+
+    def mark(self) -> tuple[int, torch.Tensor]:
+        """A place to come back to."""
+        assert self.logits is not None
+        return self.length, self.logits
+
+    def back(self, mark: tuple[int, torch.Tensor]) -> None:
+        """Forget everything after `mark`."""
+        length, self.logits = mark
+        if self.length > length:
+            self.cache.crop(length - self.length)  # negative: how many tokens to forget
+        self.length = length
+
+    def choose(self, options: Sequence[str]) -> str:
+        """The option that greedy decoding spells, under a grammar of exactly these options."""
+        from llguidance import LLMatcher
+
+        # a fresh matcher for each choice: a used one remembers where it stood
+        grammar = "start: " + " | ".join(json.dumps(option, ensure_ascii=False) for option in options)
+        matcher = LLMatcher(self._grammar_tokenizer, LLMatcher.grammar_from_lark(grammar))
+        if matcher.is_error():
+            raise ValueError(f"The grammar cannot be compiled: {matcher.get_error()}")
+        written: list[int] = []
+        while not matcher.is_accepting():
+            forced = list(matcher.compute_ff_tokens())
+            if not forced:
+                assert self.logits is not None
+                forced = [self._allowed(matcher)]
+            matcher.consume_tokens(forced)
+            self.feed(forced)
+            written += forced
+        text = self.model.tokenizer.decode(written)
+        assert text in options, text
+        return str(text)
+
+    def _allowed(self, matcher: Any) -> int:
+        """The likeliest token that the grammar allows."""
+        assert self.logits is not None
+        open_to = np.frombuffer(matcher.compute_logit_bias(), np.uint8) > 0
+        logits = self.logits.cpu().numpy()
+        return int(np.where(open_to[: len(logits)], logits, -np.inf).argmax())
+
+    @cached_property
+    def _grammar_tokenizer(self) -> Any:
+        return self.model.grammar_tokenizer
+
+    def write(self, limit: int, stop: Stop | None = None, banned_first: int | None = None) -> Iterator[int]:
+        """Token ids one by one until the end mark, `limit` or `stop`; the end mark is not given out."""
+        ends = self.model.end_ids
+        for count in range(limit):
+            if stop is not None and stop():
+                return
+            assert self.logits is not None
+            if count == 0 and banned_first is not None:
+                self.logits = self.logits.clone()
+                self.logits[banned_first] = -torch.inf
+            token = int(self.logits.argmax())
+            if token in ends:
+                return
+            yield token
+            self.feed([token])

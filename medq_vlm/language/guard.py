@@ -1,0 +1,116 @@
+"""Does a sentence contradict the structured result? Finds kinds that are not there, wrong degrees, verdicts, scores."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from medq_vlm import vocab
+from medq_vlm.language.line import Line
+
+DEGREES = "|".join(vocab.SEVERITIES[1:])
+NEGATION = re.compile(r"(?i)\b(no|not|without|never|none|neither|nor|absent|free|isn't|aren't|wasn't|nothing)\b")
+VERDICT = re.compile(
+    r"(?i)\b(?:verdict (?:is|was|stays|remains|of)|quality (?:of (?:this|the) image )?is|verdict:|image is)\s+"
+    r"(?:rated )?(?:a )?(reject|usable|good)\b"
+)
+SCORE = re.compile(r"(?i)\bscore (?:is|of|stays|was)\s*(?:at )?(\d(?:\.\d+)?)\b(?! to)|\b(\d\.\d) of 4\b")
+CLEAN = re.compile(
+    r"(?i)\bno (?:other )?(?:degradation|artefact|artifact|problem|finding|defect)s?\b(?! (?:backs|stands))|"
+    r"\bnothing (?:was found|has to be changed|found limits)"
+)
+OTHER = re.compile(r"(?i)\b(else|other|further|more|besides)\b")
+SEEN = re.compile(r"(?i)^\s*(?:is|are)\s+(?:clearly |also )?(?:seen|present|visible|found|mild|moderate|severe)\b")
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """What is wrong in a sentence and where it begins."""
+
+    start: int  # character of the sentence
+    words: str
+    reason: str
+
+
+def contradiction(sentence: str, line: Line, modality: str) -> Contradiction | None:
+    """The first contradiction between a sentence and the line, None when there is none."""
+    found = [c for c in (_kinds(sentence, line, modality), _verdict(sentence, line), _score(sentence, line)) if c]
+    return min(found, key=lambda c: c.start) if found else None
+
+
+def _kinds(sentence: str, line: Line, modality: str) -> Contradiction | None:
+    items = {item.plain.lower(): item for item in line.items}
+    known = " ".join(" ".join(vocab.text_for(item.kind, modality)) for item in line.items).lower()
+    names = sorted({vocab.KIND[kind].plain.lower() for kind in vocab.KIND_NAMES}, key=len, reverse=True)
+    lower = sentence.lower()
+    taken = [False] * len(lower)
+    hits = []
+    for name in names:  # the longest first: "low-dose noise" is not also "noise"
+        for match in re.finditer(rf"(?<![\w-]){re.escape(name)}(?![\w-])", lower):
+            if not any(taken[match.start() : match.end()]):
+                taken[match.start() : match.end()] = [True] * len(name)
+                hits.append((match.start(), name))
+    for start, name in sorted(hits):
+        before, after = lower[:start], lower[start + len(name) :]
+        degree = re.search(rf"\b({DEGREES})\s+(?:and \w+ )?$", before)
+        denied = bool(NEGATION.search(_clause_before(before))) or bool(re.match(r"\s+(?:was|were|is|are) not\b", after))
+        if name not in items:
+            claimed = degree or SEEN.match(after) or re.search(r"\bthe $", before)
+            if claimed and not denied and not _attribute(name, after, line) and not _quoted(before, name, after, known):
+                at = degree.start() if degree else start
+                return Contradiction(at, name, f"{name} was not found")
+            continue
+        said = degree.group(1) if degree else _degree_after(after)
+        if said and said != items[name].severity and not denied:
+            at = degree.start() if degree else start
+            return Contradiction(at, said, f"{name} is {items[name].severity}")
+        if denied and not degree and not OTHER.search(lower):
+            return Contradiction(max(0, len(before) - len(_clause_before(before))), name, f"{name} was found")
+    if items and (clean := CLEAN.search(sentence)) and not OTHER.search(sentence):
+        return Contradiction(clean.start(), clean.group(), "degradations were found")
+    return None
+
+
+def _clause_before(before: str) -> str:
+    """The words of the same clause."""
+    return re.split(r"[;:.]|\bbut\b|\binstead\b|\bexcept\b|\bmain finding\b|\bonly\b", before)[-1]
+
+
+def _degree_after(after: str) -> str | None:
+    match = re.match(rf"\s+(?:is|are|was|appears)\s+(?:only |rather )?({DEGREES})\b", after)
+    return match.group(1) if match else None
+
+
+def _attribute(name: str, after: str, line: Line) -> bool:
+    """ "The noise is low" speaks of the global impression, not of a finding."""
+    match = re.match(r"\s+(?:is|are)\s+((?:very )?\w+)", after)
+    return bool(match and f"{name} {match.group(1)}" in line.overall)
+
+
+def _quoted(before: str, name: str, after: str, known: str) -> bool:
+    """Whether the name stands in a quoted cause, effect or remedy of a kind that was found."""
+    words = " ".join([*before.split()[-2:], name, *after.split()[:1]]).strip(" .,;")
+    return words in known
+
+
+def _verdict(sentence: str, line: Line) -> Contradiction | None:
+    for match in VERDICT.finditer(sentence):
+        if match.group(1).lower() != line.verdict and not NEGATION.search(match.group()):
+            return Contradiction(match.start(1), match.group(1), f"the verdict is {line.verdict}")
+    return None
+
+
+def _score(sentence: str, line: Line) -> Contradiction | None:
+    for match in SCORE.finditer(sentence):
+        value = float(match.group(1) or match.group(2))
+        if "." in match.group() and abs(value - round(line.score, 1)) > 0.051:
+            return Contradiction(match.start(match.lastindex or 0), match.group(), f"the score is {line.score:.1f}")
+    return None
+
+
+def replacement(line: Line) -> str:
+    """A sentence from the structured result, marked as such."""
+    if line.items:
+        named = ", ".join(f"{item.severity} {item.plain}" for item in line.items[:3])
+        return f"(From the structured result:) found {named}; score {line.score:.1f} of 4, verdict {line.verdict}."
+    return f"(From the structured result:) no degradation found; score {line.score:.1f} of 4, verdict {line.verdict}."

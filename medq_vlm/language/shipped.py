@@ -1,0 +1,60 @@
+"""The trained language side on disk: adapter and projector in one safetensors file, explained by a JSON beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from medq_vlm.language.model import LanguageModel
+from medq_vlm.language.projector import Projector
+from medq_vlm.language.weights import converted, load_base, load_tokenizer
+from medq_vlm.schema import ModelError
+
+WEIGHTS_FILE, META_FILE = "describer.safetensors", "describer.json"
+PACKAGED = "packaged"  # name of the base model that the registry package carries
+
+
+def load(folder: Path, precision: str = "nf4", device: str = "cpu") -> LanguageModel:
+    """Base model, adapter and projector of a preset's folder. Raises ModelError when one is missing or changed."""
+    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+
+    try:
+        meta = json.loads((folder / META_FILE).read_text())
+        data = (folder / WEIGHTS_FILE).read_bytes()
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"The language part of the model in {folder} is incomplete ({type(error).__name__}); use --no-text, or "
+            "install it again."
+        ) from None
+    if hashlib.sha256(data).hexdigest() != meta["sha256"]:
+        raise ModelError(
+            f"'{WEIGHTS_FILE}' in {folder} is corrupt (sha256 differs from {META_FILE}); install it again."
+        )
+    weights = load_file(folder / WEIGHTS_FILE)
+    source = str(converted()) if meta["base"] == PACKAGED else str(meta["base"])
+    causal = load_base(source, precision, device)
+    projector = Projector(**meta["projector"])
+    projector.load_state_dict(_part(weights, "projector."))
+    causal = get_peft_model(causal, LoraConfig(task_type="CAUSAL_LM", **meta["lora"]), autocast_adapter_dtype=False)
+    set_peft_model_state_dict(causal, _part(weights, "adapter."))
+    causal.to(torch.float32 if precision == "fp32" else torch.bfloat16) if precision != "nf4" else None
+    model = LanguageModel(causal.eval().requires_grad_(False), load_tokenizer(source), projector.to(device).eval())
+    model.projector.requires_grad_(False)
+    return model
+
+
+def save(folder: Path, weights: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
+    """Write `adapter.*` and `projector.*` tensors in half precision, and the meta with their sha256."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.half().contiguous() for name, value in weights.items()}, folder / WEIGHTS_FILE)
+    meta = {**meta, "sha256": hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()}
+    (folder / META_FILE).write_text(json.dumps(meta, indent=1) + "\n")
+
+
+def _part(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value.float() for name, value in weights.items() if name.startswith(prefix)}

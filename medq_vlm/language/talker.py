@@ -1,0 +1,237 @@
+"""What the language model writes about an image: the structured line, the description, answers, comparisons.
+
+Greedy, so the same question gives the same answer. Each sentence is checked against the structured result before it
+is given out: a contradiction is rewritten once, and if that fails replaced by a sentence from the result itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from medq_vlm import vocab
+from medq_vlm.language import guard, prompt
+from medq_vlm.language import line as lines
+from medq_vlm.language.decode import Decoder, Stop
+from medq_vlm.language.features import ImageFeatures
+from medq_vlm.language.line import Item, Line
+from medq_vlm.language.model import LanguageModel
+from medq_vlm.language.terms import notes_for
+from medq_vlm.schema import Assessment
+
+MOST_FINDINGS = 6
+LONGEST_ANSWER, LONGEST_DESCRIPTION = 120, 220  # tokens
+REMEMBERED = 3  # earlier exchanges that an answer reads
+SENTENCE = re.compile(r"(?<=[a-z\d\)'\"])[.!?](?=\s)(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)")
+
+
+@dataclass
+class Tally:
+    """How often the guard had to act."""
+
+    sentences: int = 0
+    caught: int = 0
+    rewritten: int = 0  # and right the second time
+    replaced: int = 0
+    lines: int = 0
+    lines_corrected: int = 0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One image to talk about."""
+
+    assessment: Assessment
+    features: ImageFeatures | None  # None: nothing of the image is read (not assessable, or an ablation)
+
+    @property
+    def modality(self) -> str:
+        return str(self.assessment.modality.value)
+
+
+class Talker:
+    """Writes; holds weights and a tally, nothing of any image."""
+
+    def __init__(self, model: LanguageModel, guarded: bool = True) -> None:
+        self.model = model
+        self.guarded = guarded
+        self.tally = Tally()
+
+    def line(self, subject: Subject) -> Line:
+        """The line as the model writes it from the soft tokens, unchecked."""
+        decoder = Decoder(self.model)
+        return self._write_line(decoder, subject)
+
+    def describe(self, subject: Subject, stop: Stop | None = None) -> Iterator[str]:
+        """The description, sentence by sentence, after the model's own line has been checked."""
+        if not subject.assessment.assessable:
+            yield f"The quality of this image was not assessed. Reason: {subject.assessment.reason}"
+            return
+        decoder = Decoder(self.model)
+        line = self.checked_line(decoder, subject)
+        decoder.read(prompt.after_line(line, subject.modality), prompt.turn(prompt.DESCRIBE, []))
+        yield from self._sentences(decoder, line, subject.modality, LONGEST_DESCRIPTION, stop)
+
+    def answer(
+        self, subject: Subject, question: str, history: Sequence[tuple[str, str]] = (), stop: Stop | None = None
+    ) -> Iterator[str]:
+        """An answer, sentence by sentence; `history` holds earlier questions and answers."""
+        asked = prompt.neutral(question, self.model.special, prompt.LONGEST_QUESTION)
+        decoder = Decoder(self.model)
+        if not subject.assessment.assessable:
+            decoder.read(
+                f"{prompt.opening()} none{prompt.after_image('')}{prompt.refused(subject.assessment)}{prompt.END}\n"
+            )
+            decoder.read(prompt.turn(asked, []))
+            yield from self._plain(decoder, LONGEST_ANSWER, stop)
+            return
+        line = lines.from_assessment(subject.assessment)  # the line that stood after its check
+        earlier = [
+            (prompt.neutral(q, self.model.special, prompt.LONGEST_QUESTION), self._neutral_answer(a))
+            for q, a in list(history)[-REMEMBERED:]
+        ]
+        decoder.read(*self._before_line(subject), line.text(), prompt.after_line(line, subject.modality))
+        before = ""
+        for q, a in earlier:
+            notes = notes_for(q, before, line, subject.modality)
+            decoder.read(prompt.turn(q, notes), a + prompt.END, "\n")
+            before = f"{q} {a}"
+        decoder.read(prompt.turn(asked, notes_for(asked, before, line, subject.modality)))
+        yield from self._sentences(decoder, line, subject.modality, LONGEST_ANSWER, stop)
+
+    def compare(self, a: Subject, b: Subject, stop: Stop | None = None) -> Iterator[str]:
+        """Which of two assessable images is better, by how much, why."""
+        decoder = Decoder(self.model)
+        pair = [lines.from_assessment(subject.assessment) for subject in (a, b)]
+        for letter, subject, line in zip("AB", (a, b), pair, strict=True):
+            parts = [subject.features] if subject.features is not None else []
+            decoder.read(
+                prompt.pair_opening(letter), *parts, prompt.after_pair_image(), line.text() + prompt.END + "\n"
+            )
+        decoder.read(prompt.turn(prompt.COMPARE, [prompt.pair_note(*pair)]))
+        yield from self._plain(decoder, LONGEST_ANSWER, stop)
+
+    def checked_line(self, decoder: Decoder, subject: Subject) -> Line:
+        """The model's line when it agrees with the structured result, otherwise the result's own; read either way."""
+        start = None
+        line = self._write_line(decoder, subject)
+        truth = lines.from_assessment(subject.assessment)
+        self.tally.lines += 1
+        same = {(i.kind, i.severity) for i in line.items} == {(i.kind, i.severity) for i in truth.items}
+        if same or not self.guarded:
+            return line
+        self.tally.lines_corrected += 1
+        start = Decoder(self.model)
+        start.read(*self._before_line(subject), truth.text())
+        decoder.cache, decoder.logits, decoder.length = start.cache, start.logits, start.length
+        return truth
+
+    def _before_line(self, subject: Subject) -> list[str | ImageFeatures]:
+        text = prompt.neutral(subject.assessment.acquisition, self.model.special, prompt.LONGEST_ACQUISITION)
+        image: list[str | ImageFeatures] = [subject.features] if subject.features is not None else []
+        return [prompt.opening(), *image, prompt.after_image(text)]
+
+    def _write_line(self, decoder: Decoder, subject: Subject) -> Line:
+        """Read the image, then let the model choose kinds and degrees; everything else is quoted."""
+        base = replace(lines.from_assessment(subject.assessment), items=())
+        known = {item.kind: item for item in lines.from_assessment(subject.assessment).items}
+        decoder.read(*self._before_line(subject), base.head())
+        rest = {
+            kind: known.get(kind, Item(kind, lines.EVERYWHERE, "", "mild"))
+            for kind in vocab.kinds_for(subject.modality)
+        }
+        chosen: list[Item] = []
+        while len(chosen) < MOST_FINDINGS:
+            comma = "," if chosen else ""
+            options = {comma + item.opening(): item for item in rest.values()}
+            text = decoder.choose(["]", *options])
+            if text == "]":
+                break
+            item = options[text]
+            decoder.read(item.quoted())
+            closings = {replace(item, severity=word).closing(): word for word in vocab.SEVERITIES[1:]}
+            chosen.append(replace(item, severity=closings[decoder.choose(list(closings))]))
+            del rest[item.kind]
+        else:
+            decoder.read("]")
+        line = replace(base, items=tuple(chosen))
+        decoder.read(line.tail())
+        return line
+
+    def _neutral_answer(self, text: str) -> str:
+        return prompt.neutral(text, self.model.special, 2 * prompt.LONGEST_QUESTION)
+
+    def _plain(self, decoder: Decoder, limit: int, stop: Stop | None) -> Iterator[str]:
+        """Text as it comes, for what has nothing to contradict."""
+        ids: list[int] = []
+        shown = ""
+        for token in decoder.write(limit, stop):
+            ids.append(token)
+            text = self.model.tokenizer.decode(ids)
+            if not text.endswith("\ufffd"):  # half a character waits for its other half
+                yield text[len(shown) :]
+                shown = text
+
+    def _sentences(self, decoder: Decoder, line: Line, modality: str, limit: int, stop: Stop | None) -> Iterator[str]:
+        """Checked sentences."""
+        left, first = limit, True
+        while left > 0:
+            start = decoder.mark()
+            ids, ended = self._sentence(decoder, left, stop)
+            text = self.model.tokenizer.decode(ids)
+            if text.strip():
+                self.tally.sentences += 1
+                wrong = guard.contradiction(text, line, modality) if self.guarded else None
+                if wrong is not None:
+                    text, ids, ended = self._again(decoder, start, ids, wrong, line, modality, left, stop)
+                if text.strip():
+                    yield text if first or text[:1].isspace() else f" {text}"
+                    first = False
+            left -= max(1, len(ids))
+            if ended:
+                return
+
+    def _sentence(
+        self,
+        decoder: Decoder,
+        limit: int,
+        stop: Stop | None,
+        banned_first: int | None = None,
+        before: Sequence[int] = (),
+    ) -> tuple[list[int], bool]:
+        """Token ids up to the end of a sentence, and whether the answer ended with it."""
+        ids = list(before)
+        for token in decoder.write(limit, stop, banned_first):
+            text = self.model.tokenizer.decode([*ids, token])
+            if (
+                SENTENCE.search(text + " ")
+                and not text.endswith((" ", ":"))
+                and text.rstrip().endswith((".", "!", "?"))
+            ):
+                decoder.feed([token])
+                return [*ids, token], False
+            ids.append(token)
+        return ids, True
+
+    def _again(
+        self, decoder: Decoder, start: tuple, ids: list[int], wrong: guard.Contradiction, line: Line, modality: str,  # type: ignore[type-arg]
+        left: int, stop: Stop | None,
+    ) -> tuple[str, list[int], bool]:  # fmt: skip
+        """Rewrite a sentence once from where it went wrong; replace it when that fails."""
+        self.tally.caught += 1
+        keep = 0  # tokens before the wrong word
+        while keep < len(ids) and len(self.model.tokenizer.decode(ids[: keep + 1])) <= wrong.start:
+            keep += 1
+        decoder.back(start)
+        if keep:
+            decoder.feed(ids[:keep])
+        second, ended = self._sentence(decoder, left, stop, ids[keep] if keep < len(ids) else None, ids[:keep])
+        text = self.model.tokenizer.decode(second)
+        if text.strip() and guard.contradiction(text, line, modality) is None:
+            self.tally.rewritten += 1
+            return text, second, ended
+        self.tally.replaced += 1
+        decoder.back(start)
+        text = guard.replacement(line)
+        return text, ids, True
