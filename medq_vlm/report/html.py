@@ -22,11 +22,13 @@ SYMBOLS = {
 }  # verdict without colour vision
 
 
-def to_html(assessment: Assessment, images: Mapping[str, Any] | None = None) -> str:
+def to_html(
+    assessment: Assessment, images: Mapping[str, Any] | None = None, review: Sequence[tuple[str, str]] = ()
+) -> str:
     """The whole document.
 
-    `images` is described at picture.make_picture; None leaves the image out. Raises MedQError on a wrong
-    image.
+    `images` is described at picture.make_picture; None leaves the image out. `review`: (name, value) rows of what
+    a person said of the image. Raises MedQError on a wrong image.
     """
     picture = make_picture(assessment, images) if images else None
     style = resources.files("medq_vlm.report").joinpath("report.css").read_text(encoding="utf-8")
@@ -34,7 +36,8 @@ def to_html(assessment: Assessment, images: Mapping[str, Any] | None = None) -> 
     sections = [_header(assessment), _top(assessment, picture)]
     if assessment.assessable:
         sections += [_findings(assessment), _charts(assessment, picture)]
-    sections += [_warnings(assessment), _acquisition(assessment), _measures(assessment), _footer(assessment)]
+    sections += [_review(review), _warnings(assessment), _acquisition(assessment)]
+    sections += [_measures(assessment), _footer(assessment)]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
@@ -172,6 +175,10 @@ def _charts(assessment: Assessment, picture: Picture | None) -> str:
         shown = picture.slice_index if picture else -1
         out += f"<h2>Score per slice</h2>{charts.slice_strip(assessment.slices, shown)}"
     return out
+
+
+def _review(rows: Sequence[tuple[str, str]]) -> str:
+    return f"<section><h2>Review by a person</h2>{_pairs(rows)}</section>" if rows else ""
 
 
 def _warnings(assessment: Assessment) -> str:

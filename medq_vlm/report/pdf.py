@@ -52,10 +52,13 @@ class _Report(FPDF):
         write(self, f"page {self.page_no()} of {{nb}}", 7, MARGIN + WIDTH - 24, 24, SOFT, align="R")
 
 
-def to_pdf(assessment: Assessment, images: Mapping[str, Any] | None, path: str | Path) -> None:
+def to_pdf(
+    assessment: Assessment, images: Mapping[str, Any] | None, path: str | Path, review: Sequence[tuple[str, str]] = ()
+) -> None:
     """Write the report to `path`; the same assessment and images give the same bytes.
 
     `images` is described at picture.make_picture; None leaves the image out; the heat map is left to HTML.
+    `review`: (name, value) rows of what a person said of the image.
     Raises MedQError on a wrong image or when the file cannot be written.
     """
     picture = make_picture(assessment, images) if images else None
@@ -73,6 +76,8 @@ def to_pdf(assessment: Assessment, images: Mapping[str, Any] | None, path: str |
             _prose(pdf, assessment.description)
         _findings(pdf, assessment)
         _charts(pdf, assessment, picture)
+    if review:
+        _pairs(pdf, "Review by a person", review, wide=len(review))
     if assessment.warnings:
         _title(pdf, "Warnings", 8)
         for warning in assessment.warnings:

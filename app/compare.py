@@ -1,0 +1,74 @@
+"""What differs between two assessments: of two studies, or of one before and after a new description."""
+
+from __future__ import annotations
+
+from medq_vlm import vocab
+from medq_vlm.report.content import capital, measure_name, number, percent
+from medq_vlm.schema import Assessment
+
+SAME_SCORE = 0.05  # differences below this are not shown as a change
+SAME_SEVERITY = 0.1
+Row = tuple[str, str, str, str]  # name, first, second, change
+
+
+def rows(first: Assessment, second: Assessment) -> list[Row]:
+    """Score, verdict, findings, attributes and shared measurements side by side."""
+    out: list[Row] = [
+        ("Score, 0 to 4", _score(first.score), _score(second.score), _change(first.score, second.score, SAME_SCORE)),
+        ("Verdict", first.verdict or "none", second.verdict or "none", _differs(first.verdict, second.verdict)),
+        ("Probability of reject", _share(first.reject_probability), _share(second.reject_probability), ""),
+    ]
+    ours = {f.kind: f for f in first.findings}
+    theirs = {f.kind: f for f in second.findings}
+    for kind in [*ours, *(kind for kind in theirs if kind not in ours)]:
+        a, b = ours.get(kind), theirs.get(kind)
+        change = _change(a.severity_value if a else 0.0, b.severity_value if b else 0.0, SAME_SEVERITY)
+        words = [f.severity if f else "none" for f in (a, b)]
+        out.append((capital(vocab.KIND[kind].plain), *words, change))  # type: ignore[arg-type]
+    for name in vocab.ATTRIBUTES:
+        if name in first.attributes and name in second.attributes:
+            x, y = first.attributes[name], second.attributes[name]
+            out.append((capital(name), percent(x), percent(y), _change(100 * x, 100 * y, 2.0)))
+    measured = {m.name: m for m in second.evidence}
+    for one in first.evidence:
+        other = measured.get(one.name)
+        if other is not None and other.unit == one.unit:
+            unit = f" ({one.unit})" if one.unit else ""
+            name = f"{capital(measure_name(one.name))}{unit}"
+            out.append((name, number(one.value), number(other.value), ""))
+    return out
+
+
+def sentence(first: Assessment, second: Assessment) -> str:
+    """What changed, in one sentence."""
+    if first.score is None or second.score is None:
+        return "One of the two could not be assessed."
+    shift = second.score - first.score
+    if abs(shift) < SAME_SCORE:
+        words = f"The score stays at {second.score:.1f}"
+    else:
+        words = f"The score goes from {first.score:.1f} to {second.score:.1f}"
+    words += "" if first.verdict == second.verdict else f" and the verdict from {first.verdict} to {second.verdict}"
+    came = [vocab.KIND[f.kind].plain for f in second.findings if f.kind not in {g.kind for g in first.findings}]
+    went = [vocab.KIND[f.kind].plain for f in first.findings if f.kind not in {g.kind for g in second.findings}]
+    words += f"; new: {', '.join(came)}" if came else ""
+    words += f"; no longer named: {', '.join(went)}" if went else ""
+    return words + "."
+
+
+def _score(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f}"
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else percent(value)
+
+
+def _differs(first: str | None, second: str | None) -> str:
+    return "" if first == second else "changed"
+
+
+def _change(first: float | None, second: float | None, least: float) -> str:
+    if first is None or second is None or abs(second - first) < least:
+        return ""
+    return f"{second - first:+.2f}" if least < 1 else f"{second - first:+.0f}"

@@ -1,0 +1,185 @@
+"""The one loaded model, shared by all pages: assess with progress and stop, heat maps, the way out of a full GPU."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeVar
+
+import torch
+
+from app.store import Study
+from medq_vlm.language import base, shipped
+from medq_vlm.pipeline import EncodedImage, MedQ
+from medq_vlm.schema import Assessment, MedQError
+from medq_vlm.vocab import KIND
+
+LOG = logging.getLogger("medq.app")
+HEAT_KEPT = 24  # heat maps of one study
+AT_ONCE = 2  # assessments that run at the same time; the rest waits in the queue
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The assessment was stopped by its user."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far an assessment is. `result` and `encoded` are set on the last one."""
+
+    done: int
+    total: int
+    left_s: float | None
+    result: Assessment | None = None
+    encoded: EncodedImage | None = None
+
+
+class Engine:
+    """The model and what it may be asked for; holds nothing of any image."""
+
+    def __init__(self, medq: MedQ, preset: str = "nano") -> None:
+        self.medq = medq
+        self.preset = preset
+        self.fell_back = False  # the GPU was full and the model moved to the CPU
+        self._heat = threading.Semaphore(AT_ONCE)
+        self._talk = threading.Lock()
+
+    @classmethod
+    def load(cls, preset: str = "nano") -> Engine:
+        """Load a preset. Raises ModelError."""
+        return cls(MedQ.load(preset), preset)
+
+    @property
+    def device(self) -> str:
+        """Where the model is: "cpu", "cuda:0"."""
+        return str(next(self.medq.checkpoint.model.parameters()).device)
+
+    @property
+    def precision(self) -> str:
+        """Number format of the scorer's weights as they compute, e.g. "float32"."""
+        return str(next(self.medq.checkpoint.model.parameters()).dtype).removeprefix("torch.")
+
+    @cached_property
+    def language(self) -> str:
+        """Base and precision of the language model, "" when one of its files is missing: then there is no chat."""
+        try:
+            meta = json.loads((self.medq.folder / shipped.META_FILE).read_text(encoding="utf-8"))
+            base.locate()
+        except (OSError, ValueError, MedQError):
+            return ""
+        name = "SmolLM2-135M-Instruct" if meta["base"] == shipped.PACKAGED else str(meta["base"])
+        return f"{name}, {self.medq.precision}" if (self.medq.folder / shipped.WEIGHTS_FILE).is_file() else ""
+
+    def warm(self) -> None:
+        """Load the language model now, so that the first answer need not wait for it."""
+        if self.language:
+            with self._talk:
+                _ = self.medq.talker
+
+    def talk(self, study: Study, question: str) -> Iterator[str]:
+        """The answer about an assessed study, piece by piece; `study.hush` ends it. Raises MedQError."""
+        if study.encoded is None or study.result is None:
+            raise MedQError("This study was not assessed yet.")
+        self.warm()
+        study.hush.clear()
+        history = list(study.chat)
+        yield from self.medq.ask(study.encoded, study.result, question, history, study.hush.is_set)
+
+    def weigh(self, first: Study, second: Study) -> Iterator[str]:
+        """Which of two assessed studies is better and why, piece by piece. Raises MedQError."""
+        if first.encoded is None or first.result is None or second.encoded is None or second.result is None:
+            raise MedQError("Both studies must be assessed before they can be compared.")
+        self.warm()
+        yield from self.medq.compare((first.encoded, first.result), (second.encoded, second.result))
+
+    def assess(self, study: Study, acquisition: str | None = None) -> Iterator[Step]:
+        """Assess and say how far it is after every slice; the last step holds the result.
+
+        Closing the iterator, or `study.stop`, ends the work after the slice at hand. Raises Stopped or MedQError.
+        """
+        steps: queue.Queue[Step | BaseException] = queue.Queue()
+        study.stop.clear()
+        begun = time.monotonic()
+
+        def progress(done: int, total: int) -> None:
+            if study.stop.is_set():
+                raise Stopped
+            spent = time.monotonic() - begun
+            steps.put(Step(done, total, spent / done * (total - done)))
+
+        def work() -> None:
+            try:
+                sample = study.sample if acquisition is None else replace(study.sample, acquisition=acquisition)
+                encoded = self.guarded(lambda: self.medq.encode(sample, progress))
+                result = self.guarded(lambda: self.medq.assess_encoded(encoded))
+                steps.put(Step(sample.slices, sample.slices, 0.0, result, encoded))
+            except BaseException as error:  # handed to the thread that waits
+                steps.put(error)
+
+        thread = threading.Thread(target=work, name="assess", daemon=True)
+        thread.start()
+        try:
+            while True:
+                step = steps.get()
+                if isinstance(step, BaseException):
+                    raise step
+                yield step
+                if step.result is not None:
+                    return
+        finally:
+            if thread.is_alive():
+                study.stop.set()
+
+    def assess_now(self, study: Study, acquisition: str | None = None) -> Assessment:
+        """`assess` for a caller that needs no progress."""
+        for step in self.assess(study, acquisition):
+            if step.result is not None:
+                return step.result
+        raise AssertionError("assess ends with a result or an error")
+
+    def heat(self, study: Study, index: int, kind: str) -> object:
+        """Heat map of a kind on a slice, float (H, W); kept for the next time. Raises MedQError."""
+        if kind not in KIND:
+            raise MedQError("There is no such finding.")
+        key = (index, kind)
+        kept = study.heat.get(key)
+        if kept is not None:
+            return kept
+        with self._heat:
+            scored = study.encoded.scored if study.encoded else ()
+            scores = scored[index] if scored else self.guarded(lambda: self.medq.score_slice(study.sample, index))
+            heat = self.guarded(lambda: self.medq.heat(study.sample, scores, kind))
+        study.heat[key] = heat
+        while len(study.heat) > HEAT_KEPT:
+            study.heat.popitem(last=False)
+        return heat
+
+    def guarded(self, work: Callable[[], T]) -> T:
+        """Run `work`; when the GPU is full, move the model to the CPU and run it again. Raises MedQError."""
+        try:
+            return work()
+        except torch.OutOfMemoryError:
+            LOG.warning("the GPU is out of memory: going on with the CPU")
+            self._to_cpu()
+            try:
+                return work()
+            except torch.OutOfMemoryError:
+                raise MedQError("There is not enough memory for this image; give a part of it.") from None
+        except MemoryError:
+            raise MedQError("There is not enough memory for this image; give a part of it.") from None
+
+    def _to_cpu(self) -> None:
+        kept = self.medq.checkpoint
+        moved = replace(kept, anchors=kept.anchors.cpu()) if isinstance(kept.anchors, torch.Tensor) else kept
+        kept.model.to("cpu")
+        self.medq.checkpoint = moved
+        self.fell_back = True
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

@@ -1,0 +1,108 @@
+"""What the page and the API can ask for, as plain functions over one engine, one store and one reader."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.engine import Engine, Step, Stopped
+from app.intake import Reader, UploadLimits, take
+from app.store import Owner, Store, Study
+from medq_vlm import phantoms
+from medq_vlm.degrade.sample import degrade_sample
+from medq_vlm.io import examples
+from medq_vlm.report.content import clean
+from medq_vlm.schema import ImageSample, IngestError, MedQError
+
+LOG = logging.getLogger("medq.app")
+LONGEST_DESCRIPTION = 600
+EXAMPLES = ("Head CT", "Head CT, low dose", "Abdomen MR", "Chest CT volume (phantom)", "Head MR, motion (phantom)",
+            "Chest X-ray (phantom)", "Fundus, defocus (phantom)")  # fmt: skip
+
+
+@dataclass
+class Room:
+    """The parts of a running app."""
+
+    engine: Engine
+    store: Store
+    reader: Reader
+    limits: UploadLimits = field(default_factory=UploadLimits)
+
+    def receive(self, owner: Owner, paths: Sequence[str | Path]) -> tuple[list[Study], list[str]]:
+        """Uploaded files to studies of `owner`, and a sentence for each that failed. Raises MedQError."""
+        taken = self.reader.read(take(paths, self.limits))
+        studies, problems = [], list(taken.problems)
+        for sample in taken.samples:
+            try:
+                studies.append(self.store.add(owner, clean(sample.path), sample))
+            except MedQError as error:
+                problems.append(str(error))
+        return studies, problems
+
+    def open_example(self, owner: Owner, name: str) -> Study:
+        """One of EXAMPLES as a new study. Raises MedQError for another name."""
+        return self.store.add(owner, name, example(name))
+
+    def assess(self, study: Study, description: str | None = None) -> Iterator[Step]:
+        """Assess a study and keep the result. A description is cut to a sane length; None keeps the header's."""
+        if description is not None:
+            description = clean(description)[:LONGEST_DESCRIPTION]
+        for step in self.engine.assess(study, description):
+            if step.result is not None:
+                study.before, study.result, study.encoded = study.result, step.result, step.encoded
+            yield step
+
+
+def example(name: str) -> ImageSample:
+    """A sample that ships: pydicom's bundled files and phantoms, some degraded. Raises MedQError."""
+    from dataclasses import replace
+
+    from medq_vlm import io
+
+    def bundled(file: str) -> ImageSample:
+        return io.read(examples.example(file))[0]
+
+    def worse(sample: ImageSample, kind: str, severity: float) -> ImageSample:
+        return degrade_sample(sample, kind, severity, seed=1)[0]
+
+    makers: dict[str, Any] = {
+        "Head CT": lambda: bundled(examples.CT_HEAD),
+        "Head CT, low dose": lambda: worse(bundled(examples.CT_HEAD), "low_dose_noise", 3.0),
+        "Abdomen MR": lambda: bundled(examples.MR_ABDOMEN),
+        "Chest CT volume (phantom)": lambda: phantoms.phantom_volume("ct", seed=3, slices=12, size=256),
+        "Head MR, motion (phantom)": lambda: worse(phantoms.phantom("mr", seed=2), "mr_motion", 3.0),
+        "Chest X-ray (phantom)": lambda: phantoms.phantom("xray", seed=1),
+        "Fundus, defocus (phantom)": lambda: worse(phantoms.phantom("fundus", seed=1), "defocus", 3.0),
+    }
+    if name not in makers:
+        raise MedQError(f"There is no example of that name; choose one of: {', '.join(EXAMPLES)}.")
+    sample = makers[name]()
+    digest = sample.sha256 or hashlib.sha256(sample.pixels.tobytes()).hexdigest()
+    return replace(sample, path=name, sha256=digest)
+
+
+def explain(error: BaseException) -> str:
+    """A sentence for a person. The words of any error but ours may quote a header: they go nowhere."""
+    if isinstance(error, Stopped):
+        return "Stopped. The images stay open; press Assess again to start over."
+    if isinstance(error, MedQError | IngestError):
+        return clean(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{Path(frame.filename).name}:{frame.name}" for frame in frames]
+    number = hashlib.sha256(" ".join([type(error).__name__, *places]).encode()).hexdigest()[:8]
+    LOG.error("internal error %s: %s in %s", number, type(error).__name__, places[-1] if places else "?")
+    return f"Something went wrong inside MedQ (id {number}). Your images are not affected; please report the id."
+
+
+def time_left(seconds: float | None) -> str:
+    """E.g. "about 1 min 40 s left"; "" when that is not known or next to nothing."""
+    if seconds is None or seconds < 1:
+        return ""
+    whole = round(seconds)
+    return f"about {whole} s left" if whole < 60 else f"about {whole // 60} min {whole % 60:02d} s left"

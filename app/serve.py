@@ -1,0 +1,60 @@
+"""The web server around the page: one process, one model, its own guard in front of Gradio."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from app import ui
+from app.engine import Engine
+from app.guard import App, Guard
+from app.intake import Reader, UploadLimits, sweep
+from app.main import SWEEP_S, UPLOAD_KEPT_S, Credentials, checker, every
+from app.room import Room
+from app.routes import add_routes
+from app.store import Store
+from medq_vlm.schema import MedQError
+
+gr = ui.gr
+
+
+def web(room: Room, logins: Credentials, cache: Path) -> App:
+    """The guarded application."""
+    inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    add_routes(inner, room)
+    page = ui.build(room)
+    gr.mount_gradio_app(
+        inner, page, path="/", auth=checker(logins) if logins else None, auth_message="MedQ reading room",
+        blocked_paths=["/"], allowed_paths=[], show_error=False, max_file_size=room.limits.file_bytes, ssr_mode=False,
+        enable_monitoring=False, run_history=False, footer_links=[], pwa=False, mcp_server=False, theme=ui.theme(),
+        css=ui.style(), head=ui.head(),
+    )  # fmt: skip
+    return Guard(inner, room.limits.bytes + 16 * 1024 * 1024)  # type: ignore[arg-type]
+
+
+def serve(host: str, port: int, logins: Credentials, preset: str, cache: Path) -> None:
+    """Serve until interrupted. Raises MedQError when the port is taken or the model is missing."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            raise MedQError(f"Port {port} of {host} cannot be used; choose another one with --port.") from None
+    room = Room(Engine.load(preset), Store(), Reader(), UploadLimits())
+    room.reader.warm()
+    app = web(room, logins, cache)
+
+    def tidy() -> None:
+        sweep(cache, UPLOAD_KEPT_S)
+        room.store.sweep()
+
+    ended = every(SWEEP_S, tidy)
+    print(f"MedQ reading room: http://{host}:{port}  (Ctrl-C ends it). Not a medical device.", flush=True)
+    try:
+        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)  # type: ignore[arg-type]
+    finally:
+        ended.set()
+        room.reader.close()

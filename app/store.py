@@ -1,0 +1,189 @@
+"""What the app remembers: studies of each page that is open, in memory alone, bounded, and forgotten when idle."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from app.review import Review
+from medq_vlm.pipeline import EncodedImage
+from medq_vlm.schema import Assessment, ImageSample, MedQError
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much the app keeps; the oldest goes first."""
+
+    studies: int = 64  # of one page
+    page_bytes: int = 2 * GIB  # pixels of one page's studies
+    all_bytes: int = 6 * GIB  # pixels of all pages
+    pages: int = 64  # open pages
+    idle_s: float = 7200.0  # a page that asks for nothing this long is forgotten
+    leave_s: float = 120.0  # ... and after this when it was closed: a lost connection comes back sooner
+
+
+DEFAULT = Bounds()
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who a study belongs to: one page of one browser. All three must match."""
+
+    user: str  # login name, "" without login
+    cookie: str  # random secret of the browser, "" for a client that keeps no cookies
+    page: str  # Gradio's session hash, new for every page
+
+
+@dataclass
+class Study:
+    """One image or series, what was said of it, and what a person said."""
+
+    token: str  # unguessable: the name under which the page asks for its pixels
+    owner: Owner
+    name: str  # the name it was uploaded with
+    sample: ImageSample
+    result: Assessment | None = None
+    encoded: EncodedImage | None = None  # what the scorer says of each slice: the chat asks it again and again
+    before: Assessment | None = None  # the result before the last "assess again"
+    review: Review = field(default_factory=Review)
+    chat: list[tuple[str, str]] = field(default_factory=list)  # question, answer
+    heat: OrderedDict[tuple[int, str], np.ndarray] = field(default_factory=OrderedDict)
+    stop: threading.Event = field(default_factory=threading.Event)  # set: the assessment is to end
+    hush: threading.Event = field(default_factory=threading.Event)  # set: the answer is to end
+
+    @property
+    def size_bytes(self) -> int:
+        valid = 0 if self.sample.valid is None else self.sample.valid.nbytes
+        return self.sample.pixels.nbytes + valid
+
+
+@dataclass
+class Page:
+    """The studies of one open page, oldest first."""
+
+    studies: OrderedDict[str, Study] = field(default_factory=OrderedDict)
+    used: float = 0.0
+    current: str | None = None  # token of the study that is shown
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(study.size_bytes for study in self.studies.values())
+
+
+class Store:
+    """All pages. Every method is safe from any thread."""
+
+    def __init__(self, bounds: Bounds = DEFAULT, clock: Callable[[], float] = time.monotonic) -> None:
+        self.bounds = bounds
+        self.clock = clock
+        self._pages: OrderedDict[Owner, Page] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def add(self, owner: Owner, name: str, sample: ImageSample) -> Study:
+        """Keep a sample. Raises MedQError when it alone is more than one page may hold."""
+        study = Study(secrets.token_urlsafe(24), owner, name, sample)
+        if study.size_bytes > self.bounds.page_bytes:
+            raise MedQError(f"'{name}' is too large to keep in memory here; give a part of it.")
+        with self._lock:
+            self.sweep()
+            page = self._touch(owner)
+            page.studies[study.token] = study
+            while len(page.studies) > self.bounds.studies or page.size_bytes > self.bounds.page_bytes:
+                self._forget(page, next(iter(page.studies)))
+            while len(self._pages) > self.bounds.pages or self._all_bytes() > self.bounds.all_bytes:
+                oldest = next(iter(self._pages))
+                if oldest == owner:  # alone and still too much: its own oldest study goes
+                    self._forget(page, next(iter(page.studies)))
+                else:
+                    self.drop(oldest)
+        return study
+
+    def get(self, owner: Owner, token: str | None) -> Study | None:
+        """The page's own study, None when there is no such study or it belongs to someone else."""
+        with self._lock:
+            page = self._pages.get(owner)
+            if page is None or token is None or token not in page.studies:
+                return None
+            return self._touch(owner).studies[token]
+
+    def by_token(self, token: str, cookie: str) -> Study | None:
+        """The study a picture request asks for: it names no page, so the secret token and the cookie must fit."""
+        with self._lock:
+            for owner, page in self._pages.items():
+                if token in page.studies and secrets.compare_digest(owner.cookie.encode(), cookie.encode()):
+                    self._touch(owner)
+                    return page.studies[token]
+        return None
+
+    def studies(self, owner: Owner) -> list[Study]:
+        """All studies of a page, oldest first."""
+        with self._lock:
+            page = self._pages.get(owner)
+            return list(page.studies.values()) if page else []
+
+    def select(self, owner: Owner, token: str | None) -> Study | None:
+        """Make a study the one that is shown."""
+        with self._lock:
+            study = self.get(owner, token)
+            if study is not None:
+                self._pages[owner].current = token
+            return study
+
+    def selected(self, owner: Owner) -> Study | None:
+        """The study that is shown, the newest when that one is gone."""
+        with self._lock:
+            page = self._pages.get(owner)
+            if page is None or not page.studies:
+                return None
+            return page.studies.get(page.current or "") or next(reversed(page.studies.values()))
+
+    def leave(self, owner: Owner) -> None:
+        """The page was closed or lost: forget it soon unless it asks for something before."""
+        with self._lock:
+            page = self._pages.get(owner)
+            if page is not None:
+                page.used = self.clock() - self.bounds.idle_s + self.bounds.leave_s
+                for study in page.studies.values():
+                    study.stop.set()
+
+    def drop(self, owner: Owner) -> None:
+        """Forget a page and everything in it; a running assessment of it is stopped."""
+        with self._lock:
+            page = self._pages.pop(owner, None)
+            for token in list(page.studies) if page else []:
+                assert page is not None
+                self._forget(page, token)
+
+    def sweep(self) -> None:
+        """Forget the pages that were idle too long."""
+        with self._lock:
+            now = self.clock()
+            for owner in [one for one, page in self._pages.items() if now - page.used > self.bounds.idle_s]:
+                self.drop(owner)
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def _touch(self, owner: Owner) -> Page:
+        page = self._pages.setdefault(owner, Page())
+        page.used = self.clock()
+        self._pages.move_to_end(owner)
+        return page
+
+    def _forget(self, page: Page, token: str) -> None:
+        study = page.studies.pop(token)
+        study.stop.set()
+        study.hush.set()
+        study.heat.clear()
+        study.chat.clear()
+
+    def _all_bytes(self) -> int:
+        return sum(page.size_bytes for page in self._pages.values())

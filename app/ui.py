@@ -1,0 +1,152 @@
+"""The page: Gradio components and which function each event calls. What happens is in pages.py and room.py."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+
+import gradio as gr
+
+from app import api, panel, worklist
+from app.engine import AT_ONCE
+from app.pages import Pages
+from app.room import EXAMPLES, LONGEST_DESCRIPTION, Room
+
+STATIC = Path(__file__).parent / "static"
+TITLE = "MedQ reading room"
+MODEL_QUEUE = "model"  # every event that runs the model shares these places
+FONTS = ["system-ui", "-apple-system", "Segoe UI", "DejaVu Sans", "sans-serif"]
+HEADER = (
+    '<div class="mq-top"><b>Med<i>Q</i></b><span>Image quality reading room</span><span class="mq-gap"></span>'
+    '<span class="mq-device" title="It rates the technical quality of images; it makes no diagnosis.">'
+    'Not a medical device</span><button type="button" data-theme aria-label="Switch between light and dark">'
+    "Light / dark</button></div>"
+)
+
+
+def theme() -> gr.themes.Base:
+    """Quiet colours and the system's own letters: a web font would be fetched from another machine."""
+    look = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"])
+    same = {
+        "body_background_fill": "var(--mq-bg)", "body_text_color": "var(--mq-ink)",
+        "body_text_color_subdued": "var(--mq-soft)", "block_background_fill": "var(--mq-panel)",
+        "block_border_color": "var(--mq-line)", "border_color_primary": "var(--mq-line)",
+        "block_label_background_fill": "var(--mq-panel)", "block_label_text_color": "var(--mq-soft)",
+        "block_title_text_color": "var(--mq-soft)", "input_background_fill": "var(--mq-raised)",
+        "background_fill_primary": "var(--mq-panel)", "background_fill_secondary": "var(--mq-raised)",
+        "button_secondary_background_fill": "var(--mq-raised)", "button_secondary_text_color": "var(--mq-ink)",
+        "button_primary_background_fill": "var(--mq-accent)", "button_primary_text_color": "var(--mq-panel)",
+        "input_border_color": "var(--mq-line)",
+    }  # fmt: skip
+    return look.set(**{key: value for name, value in same.items() for key in (name, f"{name}_dark")})  # type: ignore[arg-type]
+
+
+def head() -> str:
+    """The viewer's script, in the page itself."""
+    return f"<script>{(STATIC / 'viewer.js').read_text(encoding='utf-8')}</script>"
+
+
+def style() -> str:
+    """The page's style sheet."""
+    return (STATIC / "style.css").read_text(encoding="utf-8")
+
+
+def shell(name: str) -> str:
+    """The viewer's elements; `name` ties them to the hidden data of the same name."""
+    return (STATIC / "viewer.html").read_text(encoding="utf-8").replace("NAME", name)
+
+
+def build(room: Room) -> gr.Blocks:
+    """The whole page."""
+    pages = Pages(room)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(60, 900)) as page:
+        gr.HTML(HEADER)
+        with gr.Tabs(selected="read", elem_id="mq-tabs") as tabs:
+            with gr.Tab("Read", id="read"), gr.Row(equal_height=False):
+                with gr.Column(scale=0, min_width=212):
+                    upload = gr.File(label="Drop DICOM, zip, NIfTI or pictures", file_count="multiple", height=132,
+                                     elem_id="mq-upload", elem_classes="mq-upload")  # fmt: skip
+                    example = gr.Dropdown(list(EXAMPLES), value=None, label="Open an example", elem_id="mq-example")
+                    status = gr.HTML(panel.notice(""), elem_id="mq-status")
+                    stop = gr.Button("Stop", size="sm", visible=False, elem_id="mq-stop")
+                    series = gr.Radio([], label="Series", elem_id="mq-series")
+                    forget = gr.Button("Remove all", size="sm", elem_id="mq-forget")
+                with gr.Column(scale=5, min_width=480):
+                    gr.HTML(shell("main"))
+                    data = gr.HTML(panel.viewer_data(None), elem_id="mq-data-main")
+                with gr.Column(scale=3, min_width=390, elem_id="mq-side"), gr.Tabs():
+                    with gr.Tab("Assessment"):
+                        shown = gr.HTML(panel.panel(None), elem_id="mq-panel-box")
+                    with gr.Tab("Acquisition"):
+                        described = gr.Textbox(label="Acquisition description, from the header; edit it and assess again",
+                                               lines=4, max_length=LONGEST_DESCRIPTION, elem_id="mq-description")  # fmt: skip
+                        again = gr.Button("Assess again with this description", variant="primary", elem_id="mq-again")
+                        changed = gr.HTML(elem_id="mq-changed")
+                        fields = gr.HTML(elem_id="mq-fields")
+            with gr.Tab("Compare", id="compare") as compare_tab:
+                with gr.Row():
+                    first = gr.Dropdown([], label="First study", elem_id="mq-first")
+                    second = gr.Dropdown([], label="Second study", elem_id="mq-second")
+                with gr.Row():
+                    with gr.Column(min_width=380):
+                        gr.HTML(shell("a"))
+                        data_a = gr.HTML(panel.viewer_data(None), elem_id="mq-data-a")
+                    with gr.Column(min_width=380):
+                        gr.HTML(shell("b"))
+                        data_b = gr.HTML(panel.viewer_data(None), elem_id="mq-data-b")
+                difference = gr.HTML(elem_id="mq-difference")
+            with gr.Tab("Worklist", id="worklist") as worklist_tab:
+                with gr.Row():
+                    batch = gr.File(label="Drop many files or a zip", file_count="multiple", height=110,
+                                    elem_id="mq-batch", elem_classes="mq-upload")  # fmt: skip
+                    with gr.Column(min_width=220):
+                        wanted = gr.Dropdown(list(pages.FILTERS), value=pages.FILTERS[0], label="Show",
+                                             elem_id="mq-filter")  # fmt: skip
+                        batch_stop = gr.Button("Stop", size="sm", visible=False)
+                batch_status = gr.HTML(panel.notice(""), elem_id="mq-batch-status")
+                table = gr.Dataframe(headers=list(worklist.HEADERS), datatype=list(worklist.TYPES), interactive=False,  # type: ignore[arg-type]
+                                     show_search="search", label="Click a row to open it", max_height=520,
+                                     elem_id="mq-table")  # fmt: skip
+                links = gr.HTML(elem_id="mq-links")
+            with gr.Tab("Model", id="model"):
+                gr.HTML(pages.model_page())
+
+        reading = [upload, status, stop, series, data, shown, described, fields, changed]
+        viewing = [data, shown, described, fields, changed]
+        listing = [batch, batch_status, batch_stop, table, links, series, data, shown, described, fields]
+
+        def quiet(**more: object) -> dict[str, object]:
+            """What every event of the page shares: no place in the API, no spinner over the image."""
+            return {"api_visibility": "private", "show_progress": "hidden", **more}
+
+        model = {"concurrency_id": MODEL_QUEUE, "concurrency_limit": AT_ONCE}
+        received = upload.upload(pages.receive, [upload], reading, **quiet(concurrency_limit=4))  # type: ignore[arg-type]
+        run = received.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
+        opened = example.input(pages.open_example, [example], [example, *reading], **quiet(concurrency_limit=2))  # type: ignore[arg-type]
+        run_example = opened.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
+        series.input(pages.show, [series], viewing, **quiet(queue=False))  # type: ignore[arg-type]
+        rerun = again.click(pages.rerun, [described], reading, **quiet(**model))  # type: ignore[arg-type]
+        for button, where in ((stop, [status, stop]), (batch_stop, [batch_status, batch_stop])):
+            button.click(pages.stop, None, where, **quiet(queue=False), cancels=[run, run_example, rerun])  # type: ignore[arg-type]
+        forget.click(pages.clear, None, reading, **quiet(queue=False))  # type: ignore[arg-type]
+
+        compare_tab.select(
+            pages.choices, [first, second], [first, second, data_a, data_b, difference], **quiet(queue=False)
+        )  # type: ignore[arg-type]
+        for one in (first, second):
+            one.input(pages.show_pair, [first, second], [data_a, data_b, difference], **quiet(queue=False))  # type: ignore[arg-type]
+
+        worklist_tab.select(pages.rows, [wanted], [table, links], **quiet(queue=False))  # type: ignore[arg-type]
+        wanted.input(pages.rows, [wanted], [table, links], **quiet(queue=False))  # type: ignore[arg-type]
+        listed = batch.upload(pages.receive_batch, [batch, wanted], listing, **quiet(concurrency_limit=4))  # type: ignore[arg-type]
+        worked = listed.success(pages.assess_batch, [wanted], listing, **quiet(**model))  # type: ignore[arg-type]
+        batch_stop.click(None, None, None, cancels=[worked])
+        table.select(pages.open_row, None, [tabs, series, *viewing], **quiet(queue=False))  # type: ignore[arg-type]
+
+        page.load(pages.arrive, None, [series], **quiet(queue=False))  # type: ignore[arg-type]
+        page.unload(pages.leave)
+        api.add(room)
+    page.queue(max_size=64, default_concurrency_limit=4, api_open=False)
+    return page
