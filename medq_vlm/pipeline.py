@@ -101,7 +101,7 @@ class MedQ:
 
     def describe(self, image: ImageSample | EncodedImage, assessment: Assessment) -> Iterator[str]:
         """The language model's description, sentence by sentence. Raises ModelError (exit code 5)."""
-        return self.talker.describe(talk.subject(self._encoded(image), assessment, self.checkpoint.calibration))
+        return self.talker.describe(talk.subject(self._encoded(image), assessment))
 
     def ask(
         self, image: ImageSample | EncodedImage, assessment: Assessment, question: str,
@@ -112,16 +112,14 @@ class MedQ:
         `history` holds earlier (question, answer) pairs, oldest first; `stop` is asked before every token. Raises
         ModelError (exit code 5).
         """
-        subject = talk.subject(self._encoded(image), assessment, self.checkpoint.calibration)
+        subject = talk.subject(self._encoded(image), assessment)
         return self.talker.answer(subject, question, history, stop)
 
     def compare(
         self, a: tuple[ImageSample | EncodedImage, Assessment], b: tuple[ImageSample | EncodedImage, Assessment]
     ) -> Iterator[str]:
         """Which of two assessed images is better, by how much and why. Raises MedQError when one has no score."""
-        pair = [
-            talk.subject(self._encoded(image), assessment, self.checkpoint.calibration) for image, assessment in (a, b)
-        ]
+        pair = [talk.subject(self._encoded(image), assessment) for image, assessment in (a, b)]
         for one in pair:
             if not one.assessment.assessable:
                 raise MedQError(f"'{one.assessment.source['path']}' was not assessed: {one.assessment.reason}")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from medq_vlm import vocab
-from medq_vlm.checkpoint import Calibration
-from medq_vlm.findings import WORST_SHARE
+from medq_vlm.findings import REPORT_FROM, WORST_SHARE
 from medq_vlm.language.features import ImageFeatures
+from medq_vlm.outliers import outliers
 from medq_vlm.schema import Assessment, ImageSample
 from medq_vlm.slice_scores import SliceScores
 
@@ -29,25 +29,27 @@ class Encoded(Protocol):
     def scored(self) -> tuple[SliceScores, ...]: ...
 
 
-def subject(encoded: Encoded, assessment: Assessment, calibration: Calibration) -> Subject:
+def subject(encoded: Encoded, assessment: Assessment) -> Subject:
     """What a Talker needs to speak of an image."""
     from medq_vlm.language.talker import Subject
 
     able = [s for s in encoded.scored if s.assessable]
-    return Subject(assessment, features(able, assessment, calibration) if able else None)
+    return Subject(assessment, features(able, assessment) if able else None)
 
 
-def features(scored: list[SliceScores], assessment: Assessment, calibration: Calibration) -> ImageFeatures:
+def features(scored: list[SliceScores], assessment: Assessment) -> ImageFeatures:
     """The scorer's outputs as one vector: severities as findings.collect has them, the rest as the mean of slices."""
     kinds = vocab.kinds_for(str(assessment.modality.value))
     level = np.zeros(len(vocab.KIND_NAMES))
     margin = np.full(len(vocab.KIND_NAMES), ELSEWHERE)
     present = np.zeros(len(vocab.KIND_NAMES))
     worst = max(1, round(WORST_SHARE * len(scored)))
+    apart = outliers(np.array([s.score for s in scored]))
     for kind in kinds:
         k = vocab.KIND_NAMES.index(kind)
         level[k] = np.sort([s.severity.get(kind, 0.0) for s in scored])[-worst:].mean()
-        margin[k] = level[k] - calibration.kind_threshold.get(kind, 1.0)
+        level[k] = max([level[k], *(scored[i].severity.get(kind, 0.0) for i in apart)])
+        margin[k] = level[k] - REPORT_FROM
         present[k] = max(s.kind_probability.get(kind, 0.0) for s in scored)
     scores = [s.score for s in scored]
     shown = min(scored, key=lambda s: s.score)

@@ -58,19 +58,19 @@ def draw(rng: np.random.Generator, modality: str | None = None, findings: int | 
     kinds = vocab.kinds_for(modality)
     chosen = [str(k) for k in rng.choice(kinds, size=min(count, len(kinds)), replace=False)]
     slices = int(rng.integers(3, 120)) if modality in ("ct", "mr", "pet", "oct") and rng.random() < VOLUME_SHARE else 1
-    threshold = rng.uniform(0.5, 1.4, len(vocab.KIND_NAMES))
+    bar = vocab.SEVERITY_FROM[0]
     level = np.zeros(len(vocab.KIND_NAMES))
     for name in kinds:
         k = vocab.KIND_NAMES.index(name)
         if name in chosen:
-            level[k] = max(threshold[k] + 0.02, rng.uniform(0.6, 3.8))
+            level[k] = rng.uniform(bar + 0.01, 3.8)
         else:
-            level[k] = min(threshold[k] - 0.02, rng.beta(1.0, 4.0) * 1.6)
+            level[k] = min(bar - 0.01, rng.beta(1.0, 4.0) * 0.7)
     found = [_finding(rng, name, float(level[vocab.KIND_NAMES.index(name)]), modality, slices) for name in chosen]
     found.sort(key=lambda f: -f.severity_value)
     score = _score(rng, [f.severity_value for f in found])
     attributes = _attributes(rng, found)
-    margin = np.array([level[k] - threshold[k] if vocab.KIND_NAMES[k] in kinds else -2.0 for k in range(len(level))])
+    margin = np.array([level[k] - bar if vocab.KIND_NAMES[k] in kinds else -2.0 for k in range(len(level))])
     present = np.clip(level / 2.0 + rng.normal(0, 0.1, len(level)), 0, 1)
     spread = rng.uniform(0.15, 0.6)
     bins = np.linspace(0, 4, vocab.SCORE_BINS)

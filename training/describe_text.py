@@ -1,4 +1,3 @@
-# ruff: noqa: E501  a sentence with its alternatives reads best on one line
 """Target descriptions in six slots (identify, global, local, cause, impact, verdict), composed from grammars."""
 
 from __future__ import annotations

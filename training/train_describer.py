@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +28,7 @@ from medq_vlm.language.projector import Projector
 from medq_vlm.language.weights import converted, load_base, load_tokenizer
 from training.describe_talk import Piece, conversation
 
-WARM_UP, SAVE_EVERY_S = 20, 180.0
-BUFFER = 12  # conversations sorted by length, so that little padding is paid for
+WARM_UP, SAVE_EVERY_S = 10, 180.0
 
 
 @dataclass
@@ -49,20 +47,22 @@ def main() -> None:
     state = {"step": 0, "tokens": 0, "seconds": 0.0, "history": []}
     args.out.mkdir(parents=True, exist_ok=True)
     groups = trained(model, args)
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.0)
     if (args.out / "state.json").exists():
         resume(args.out, model, optimizer, state)
     rates = [group["initial"] for group in optimizer.param_groups]
     # the causal model is used through accelerate for its backward alone: one process, one device
     model.causal.train()
     saved = started = time.time()
+    first = state["step"]
     for step in range(state["step"], args.steps):
         rows = [prepared(model, np.random.default_rng((args.seed, step, i))) for i in range(args.batch)]
-        factor = min(1.0, (step + 1) / WARM_UP, max(0.03, (args.steps - step) / max(1, args.decay)))
+        factor = min(1.0, (step - first + 1) / WARM_UP, max(0.03, (args.steps - step) / max(1, args.decay)))
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * factor
         began = time.time()
-        loss, tokens = step_loss(model, rows)
+        deep = args.projector_only or step % args.projector_every == 0
+        loss, tokens = step_loss(model, rows, deep)
         accelerator.backward(loss)
         torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], 1.0)
         optimizer.step()
@@ -88,9 +88,14 @@ def arguments() -> argparse.Namespace:
     parse.add_argument("--steps", type=int, default=600, help="of the whole schedule")
     parse.add_argument("--decay", type=int, default=150, help="last steps, over which the learning rate falls")
     parse.add_argument("--minutes", type=float, default=1e9, help="stop (and save) after this many minutes")
-    parse.add_argument("--batch", type=int, default=2, help="conversations in a step")
+    parse.add_argument("--batch", type=int, default=1, help="conversations in a step")
     parse.add_argument("--rank", type=int, default=16)
     parse.add_argument("--rate", type=float, default=1e-3, help="learning rate of the adapter")
+    parse.add_argument("--b-ratio", type=float, default=2.0, help="how much faster the adapter's B learns than its A")
+    parse.add_argument("--lower", type=int, default=10, help="layers at the bottom whose adapter stays as it is")
+    parse.add_argument(
+        "--projector-every", type=int, default=4, help="steps from one update of the projector to the next"
+    )
     parse.add_argument("--projector-rate", type=float, default=3e-4)
     parse.add_argument("--projector-only", action="store_true", help="leave the adapter as it is")
     parse.add_argument("--seed", type=int, default=0)
@@ -113,17 +118,19 @@ def build(base: str, device: torch.device, rank: int) -> LanguageModel:
 
 
 def trained(model: LanguageModel, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Parameter groups."""
-    adapter = [p for p in model.causal.parameters() if p.requires_grad]
-    projector: list[Any] = list(model.projector.parameters())
-    if args.projector_only:
-        for p in adapter:
+    """Parameter groups: the adapter's A and B (B learns faster, Hayou et al., arXiv 2402.12354) and the projector."""
+    adapter = {name: p for name, p in model.causal.named_parameters() if p.requires_grad}
+    for name, p in adapter.items():
+        # below --lower no gradient is needed on most steps, and the backward pass ends there
+        if args.projector_only or int(name.split(".layers.")[1].split(".")[0]) < args.lower:
             p.requires_grad_(False)
-        return [{"params": projector, "lr": args.projector_rate, "initial": args.projector_rate}]
-    return [
-        {"params": adapter, "lr": args.rate, "initial": args.rate},
-        {"params": projector, "lr": args.projector_rate, "initial": args.projector_rate},
+    learning = [(name, p) for name, p in adapter.items() if p.requires_grad]
+    groups = [
+        {"params": [p for name, p in learning if "lora_A" in name], "initial": args.rate},
+        {"params": [p for name, p in learning if "lora_B" in name], "initial": args.b_ratio * args.rate},
+        {"params": list(model.projector.parameters()), "initial": args.projector_rate},
     ]
+    return [group for group in groups if group["params"]]
 
 
 def prepared(model: LanguageModel, rng: np.random.Generator) -> Row:
@@ -146,8 +153,11 @@ def encoded(model: LanguageModel, pieces: list[Piece]) -> Row:
     return row
 
 
-def step_loss(model: LanguageModel, rows: list[Row]) -> tuple[torch.Tensor, int]:
-    """Cross entropy of the learned tokens of some conversations, and the number of tokens read."""
+def step_loss(model: LanguageModel, rows: list[Row], deep: bool = True) -> tuple[torch.Tensor, int]:
+    """Cross entropy of the learned tokens of some conversations, and the number of tokens read.
+
+    `deep` carries the gradient down to the projector, through every layer.
+    """
     table = model.causal.get_input_embeddings()
     longest = max(len(row.targets) for row in rows)
     embedded = torch.zeros(len(rows), longest, table.weight.shape[1], dtype=table.weight.dtype, device=model.device)
@@ -163,6 +173,8 @@ def step_loss(model: LanguageModel, rows: list[Row]) -> tuple[torch.Tensor, int]
         targets[i, :n] = torch.tensor(row.targets, device=model.device)
         mask[i, :n] = 1
     inner = model.causal.get_base_model()
+    if not deep:
+        embedded = embedded.detach()
     hidden = inner.model(inputs_embeds=embedded, attention_mask=mask, use_cache=False).last_hidden_state  # B T width
     wanted = targets[:, 1:] != -100  # the output layer is a fifth of the work: only where something is learned
     logits = inner.lm_head(hidden[:, :-1][wanted])
@@ -174,17 +186,14 @@ def save(out: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, stat
     adapter = {f"adapter.{k}": v.contiguous() for k, v in get_peft_model_state_dict(model.causal).items()}
     projector = {f"projector.{k}": v.contiguous() for k, v in model.projector.state_dict().items()}
     save_file({**adapter, **projector}, out / "describer.partial")
-    os.replace(out / "describer.partial", out / "describer.safetensors")
+    (out / "describer.partial").replace(out / "describer.safetensors")
     moments = {
-        f"{n}.{i}.{key}": value
-        for n, group in enumerate(optimizer.param_groups)
-        for i, p in enumerate(group["params"])
-        for key, value in optimizer.state[p].items()
+        f"{name}.{key}": value for name, p in named(model).items() for key, value in optimizer.state.get(p, {}).items()
     }
     save_file(moments, out / "optimizer.partial")
-    os.replace(out / "optimizer.partial", out / "optimizer.safetensors")
+    (out / "optimizer.partial").replace(out / "optimizer.safetensors")
     (out / "state.partial").write_text(json.dumps(state))
-    os.replace(out / "state.partial", out / "state.json")
+    (out / "state.partial").replace(out / "state.json")
 
 
 def resume(out: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -194,11 +203,16 @@ def resume(out: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, st
     model.projector.load_state_dict(strip(weights, "projector."))
     state.update(json.loads((out / "state.json").read_text()))
     moments = load_file(out / "optimizer.safetensors")
-    for n, group in enumerate(optimizer.param_groups):
-        for i, p in enumerate(group["params"]):
-            found = strip(moments, f"{n}.{i}.")
-            if found and all(v.ndim == 0 or v.shape == p.shape for v in found.values()):
-                optimizer.state[p] = found
+    for name, p in named(model).items():
+        found = strip(moments, f"{name}.")
+        if found and p.requires_grad:
+            optimizer.state[p] = found
+
+
+def named(model: LanguageModel) -> dict[str, Any]:
+    """Every parameter that may be trained, by name."""
+    adapter = {f"adapter.{name}": p for name, p in model.causal.named_parameters() if "lora_" in name}
+    return {**adapter, **{f"projector.{name}": p for name, p in model.projector.named_parameters()}}
 
 
 def strip(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -17,7 +17,7 @@ class ImageFeatures:
     """The scorer's outputs for one image or volume, and its learned query tokens."""
 
     level: np.ndarray  # (K,) severity 0 to 4, 0 for kinds of other modalities
-    margin: np.ndarray  # (K,) level minus the calibrated reporting threshold; a kind is reported from 0 on
+    margin: np.ndarray  # (K,) level minus vocab.SEVERITY_FROM[0]; a kind is reported from 0 on
     present: np.ndarray  # (K,) probability of mild or worse
     attributes: np.ndarray  # (A,) 0 to 1, higher is better
     modality: np.ndarray  # (M,) probabilities

@@ -201,11 +201,12 @@ LONG_WORDS = sorted(
     {word for kind in vocab.KIND_NAMES for form in (vocab.KIND[kind].plain, *SYNONYMS[kind])
      for word in _plainly(form).split() if len(word) >= 5}
 )  # fmt: skip
-ORDINARY = frozenset(
-    "nothing count point points patient found moment string spoke image images missing colours lower slice field could "
-    "resolve notice strong counter during shape angle place blood sharpness brightness contrast exposure pixel pixels "
-    "things black block being bring position condition sharp level sounds bones".split()
-)  # good words that lie near a term
+GOOD_WORDS = (
+    "nothing count point points patient found moment string spoke image images missing colours lower slice "
+    "field could resolve notice strong counter during shape angle place blood sharpness brightness contrast "
+    "exposure pixel pixels things black block being bring position condition sharp level sounds bones "
+)  # that lie near a term
+ORDINARY = frozenset(GOOD_WORDS.split())
 
 
 def _spelled(text: str, modality: str) -> list[str]:
