@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
-from app import compare, exports, review
+from app import chat, compare, exports, review
 from app.engine import AT_ONCE
 from app.pages import owner_of
 from app.room import Room, explain
@@ -83,14 +84,21 @@ def add(room: Room) -> None:
         except Exception as error:
             return {"error": explain(error)}
 
+    def ask(study_id: str, question: str, request: gr.Request) -> Iterator[str]:
+        """The answer to a question about a study of this session, longer with every piece."""
+        try:
+            yield from chat.answer(room, owner_of(request), study_of(study_id, request), question)
+        except Exception as error:
+            yield explain(error)
+
     def forget(request: gr.Request) -> dict[str, Any]:
         """Remove all studies of this session from memory."""
         room.store.drop(owner_of(request))
         return {"studies": 0}
 
     files = gr.File(file_count="multiple", visible=False)
-    text, other, given, out = (gr.Textbox(visible=False), gr.Textbox(visible=False), gr.JSON(visible=False),
-                               gr.JSON(visible=False))  # fmt: skip
+    text, other, reply = gr.Textbox(visible=False), gr.Textbox(visible=False), gr.Textbox(visible=False)
+    given, out = gr.JSON(visible=False), gr.JSON(visible=False)
     button = gr.Button(visible=False)
     model: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": AT_ONCE}
     button.click(assess, [files, text], out, api_name="assess", **model)
@@ -98,4 +106,6 @@ def add(room: Room) -> None:
     button.click(compare_studies, [text, other], out, api_name="compare")
     button.click(save_review, [text, given], out, api_name="review")
     button.click(report, [text, other], out, api_name="report")
+    if room.engine.language:
+        button.click(ask, [text, other], reply, api_name="ask", **model)
     button.click(forget, None, out, api_name="forget")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from app import compare, panel, worklist
+from app import chat, compare, panel, worklist
 from app.engine import Stopped
 from app.room import Room, explain, time_left
 from app.store import Owner, Study
@@ -54,7 +54,7 @@ class Pages:
         try:
             studies, problems = self.room.receive(owner, paths or [])
         except Exception as error:
-            return (None, panel.notice(explain(error), "error"), *[KEEP] * 7)
+            return (None, panel.notice(explain(error), "error"), *[KEEP] * 8)
         if studies:
             self.room.store.select(owner, studies[0].token)
         kind = "error" if problems else "info"
@@ -66,7 +66,7 @@ class Pages:
         try:
             self.room.store.select(owner, self.room.open_example(owner, name or "").token)
         except Exception as error:
-            return (None, KEEP, panel.notice(explain(error), "error"), *[KEEP] * 7)
+            return (None, KEEP, panel.notice(explain(error), "error"), *[KEEP] * 8)
         return (None, KEEP, panel.notice(""), KEEP, *self._state(owner))
 
     def assess_waiting(self, request: gr.Request) -> Iterator[Values]:
@@ -82,20 +82,20 @@ class Pages:
         owner = owner_of(request)
         study = self.room.store.selected(owner)
         if study is None:
-            yield (KEEP, panel.notice("Open a study first.", "error"), *[KEEP] * 7)
+            yield (KEEP, panel.notice("Open a study first.", "error"), *[KEEP] * 8)
             return
         yield from self._assess(owner, study, description, "")
 
     def _assess(self, owner: Owner, study: Study, description: str | None, of: str) -> Iterator[Values]:
         plain = html.unescape(study.name)
-        yield (KEEP, panel.progress(f"{of}Assessing {plain}\u2026", 0), gr.update(visible=True), *[KEEP] * 6)
+        yield (KEEP, panel.progress(f"{of}Assessing {plain}\u2026", 0), gr.update(visible=True), *[KEEP] * 7)
         try:
             for step in self.room.assess(study, description):
                 if step.result is None:
                     left = time_left(step.left_s)
                     words = f"{of}Assessing {plain}: {step.done} of {step.total}" + (f", {left}" if left else "")
                     share = step.done / step.total
-                    yield (KEEP, panel.progress(words, share), gr.update(visible=True), *[KEEP] * 6)
+                    yield (KEEP, panel.progress(words, share), gr.update(visible=True), *[KEEP] * 7)
         except Exception as error:
             kind = "info" if isinstance(error, Stopped) else "error"
             yield (KEEP, panel.notice(explain(error), kind), gr.update(visible=False), *self._state(owner))
@@ -136,7 +136,7 @@ class Pages:
         self.room.store.leave(owner_of(request))
 
     def _state(self, owner: Owner) -> Values:
-        """series, data, panel, description, fields, changed."""
+        """series, data, panel, description, fields, changed, chat."""
         study = self.room.store.selected(owner)
         changed = ""
         if study is not None and study.result is not None and study.before is not None:
@@ -151,12 +151,33 @@ class Pages:
             text,
             panel.acquisition(study),
             changed,
+            chat.messages(study),
         )
 
     def _choices(self, owner: Owner) -> Any:
         study = self.room.store.selected(owner)
         choices = [(label(one), one.token) for one in self.room.store.studies(owner)]
         return gr.update(choices=choices, value=study.token if study else None)
+
+    # --- chat
+    def ask(self, question: str, request: gr.Request) -> Iterator[Values]:
+        """Answer a question about the shown study: chat, question box."""
+        yield from chat.stream(self.room, owner_of(request), question)
+
+    def retry(self, request: gr.Request) -> Iterator[Values]:
+        """Answer the last question again."""
+        study = self.room.store.selected(owner_of(request))
+        if study is not None and study.chat:
+            question, _ = study.chat.pop()
+            yield from chat.stream(self.room, owner_of(request), question)
+        else:
+            yield KEEP, KEEP
+
+    def hush(self, request: gr.Request) -> None:
+        """End the answer at the next word."""
+        study = self.room.store.selected(owner_of(request))
+        if study is not None:
+            study.hush.set()
 
     # --- compare tab
     def choices(self, first: str | None, second: str | None, request: gr.Request) -> Values:
@@ -191,10 +212,10 @@ class Pages:
             yield self._listed(values, wanted, owner)
 
     def _listed(self, values: Values, wanted: str, owner: Owner) -> Values:
-        upload, status, stop, series, data, shown, described, fields, _ = values
+        upload, status, stop, series, data, shown, described, fields, _, talk = values
         done = series is not KEEP
         table, links = self._rows(wanted, owner) if done else (KEEP, KEEP)
-        return upload, status, stop, table, links, series, data, shown, described, fields
+        return upload, status, stop, table, links, series, data, shown, described, fields, talk
 
     def rows(self, wanted: str, request: gr.Request) -> Values:
         """Table and download links."""
@@ -220,7 +241,7 @@ class Pages:
         try:
             study = studies[int(event.row_value[0]) - 1]
         except (IndexError, TypeError, ValueError):
-            return (KEEP,) * 7
+            return (KEEP,) * 8
         self.room.store.select(owner, study.token)
         return gr.update(selected="read"), *self._state(owner)
 
@@ -245,8 +266,8 @@ class Pages:
             f'<div class="mq-info"><h3>What runs here</h3><dl class="mq-pairs">{body}</dl><h3>Limits</h3>'
             f"<p>{html.escape(DISCLAIMER)} The score speaks about the pixels and does not know the clinical "
             "question. Text burned into the pixels is not removed. Images stay in the memory of this computer: nothing "
-            "is written to disk, sent anywhere or counted.</p><h3>Examples</h3><p>The list at the left of the reading tab opens "
-            "real images that come with the DICOM library and phantoms made by code.</p></div>"
+            "is written to disk, sent anywhere or counted.</p><h3>Examples</h3><p>The list at the left of the reading "
+            "tab opens real images that come with the DICOM library and phantoms made by code.</p></div>"
         )
 
 

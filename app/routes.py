@@ -68,6 +68,17 @@ def add_routes(app: FastAPI, room: Room) -> None:
         except Exception as error:
             return _failed(error)
 
+    @app.get("/medq/study/{token}/marked/{number}")
+    def marked(request: Request, token: str, number: int) -> Response:
+        """A finding's slice with its box, for the chat."""
+        study = study_of(request, token)
+        if study is None:
+            return PlainTextResponse(GONE, 404)
+        try:
+            return Response(viewer.marked_png(study, number), media_type="image/png")
+        except Exception as error:
+            return _failed(error)
+
     @app.post("/medq/study/{token}/review")
     async def save_review(request: Request, token: str) -> Response:
         """Save a person's review. JSON alone: a form of another site cannot send that."""

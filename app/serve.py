@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 
 import uvicorn
@@ -13,7 +14,7 @@ from app.engine import Engine
 from app.guard import App, Guard
 from app.intake import Reader, UploadLimits, sweep
 from app.main import SWEEP_S, UPLOAD_KEPT_S, Credentials, checker, every
-from app.room import Room
+from app.room import Room, explain
 from app.routes import add_routes
 from app.store import Store
 from medq_vlm.schema import MedQError
@@ -21,7 +22,7 @@ from medq_vlm.schema import MedQError
 gr = ui.gr
 
 
-def web(room: Room, logins: Credentials, cache: Path) -> App:
+def web(room: Room, logins: Credentials) -> App:
     """The guarded application."""
     inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(inner, room)
@@ -35,6 +36,15 @@ def web(room: Room, logins: Credentials, cache: Path) -> App:
     return Guard(inner, room.limits.bytes + 16 * 1024 * 1024)  # type: ignore[arg-type]
 
 
+def warm(room: Room) -> None:
+    """Do the slow first things while the user looks for a file."""
+    try:
+        room.reader.warm()
+        room.engine.warm()
+    except Exception as error:  # said again, to the user, at the first question
+        explain(error)
+
+
 def serve(host: str, port: int, logins: Credentials, preset: str, cache: Path) -> None:
     """Serve until interrupted. Raises MedQError when the port is taken or the model is missing."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -44,8 +54,8 @@ def serve(host: str, port: int, logins: Credentials, preset: str, cache: Path) -
         except OSError:
             raise MedQError(f"Port {port} of {host} cannot be used; choose another one with --port.") from None
     room = Room(Engine.load(preset), Store(), Reader(), UploadLimits())
-    room.reader.warm()
-    app = web(room, logins, cache)
+    app = web(room, logins)
+    threading.Thread(target=warm, args=[room], name="warm", daemon=True).start()
 
     def tidy() -> None:
         sweep(cache, UPLOAD_KEPT_S)

@@ -184,6 +184,7 @@ class Store:
         study.hush.set()
         study.heat.clear()
         study.chat.clear()
+        study.encoded = None
 
     def _all_bytes(self) -> int:
         return sum(page.size_bytes for page in self._pages.values())

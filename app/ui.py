@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 import gradio as gr
 
-from app import api, panel, worklist
+from app import api, chat, panel, worklist
 from app.engine import AT_ONCE
 from app.pages import Pages
 from app.room import EXAMPLES, LONGEST_DESCRIPTION, Room
@@ -76,12 +77,24 @@ def build(room: Room) -> gr.Blocks:
                 with gr.Column(scale=5, min_width=480):
                     gr.HTML(shell("main"))
                     data = gr.HTML(panel.viewer_data(None), elem_id="mq-data-main")
-                with gr.Column(scale=3, min_width=390, elem_id="mq-side"), gr.Tabs():
+                with gr.Column(scale=3, min_width=372, elem_id="mq-side"), gr.Tabs():
                     with gr.Tab("Assessment"):
                         shown = gr.HTML(panel.panel(None), elem_id="mq-panel-box")
+                    with gr.Tab("Chat", visible=bool(room.engine.language)):
+                        talk = gr.Chatbot([], height=420, show_label=False, buttons=["copy"], feedback_options=None,
+                                          placeholder="Ask about the open study.", elem_id="mq-chat")  # fmt: skip
+                        with gr.Row(elem_id="mq-quick"):
+                            quick = [gr.Button(words, size="sm", min_width=60) for words in chat.QUICK]
+                            enough = gr.Button("Is it good enough for \u2026?", size="sm", min_width=60)
+                        question = gr.Textbox(placeholder="Why is it noisy?", show_label=False, lines=1,
+                                              max_length=chat.LONGEST_QUESTION, elem_id="mq-question")  # fmt: skip
+                        with gr.Row():
+                            send = gr.Button("Send", variant="primary", size="sm", min_width=60, elem_id="mq-send")
+                            hush = gr.Button("Stop", size="sm", min_width=60, elem_id="mq-hush")
+                            retry = gr.Button("Retry", size="sm", min_width=60, elem_id="mq-retry")
                     with gr.Tab("Acquisition"):
-                        described = gr.Textbox(label="Acquisition description, from the header; edit it and assess again",
-                                               lines=4, max_length=LONGEST_DESCRIPTION, elem_id="mq-description")  # fmt: skip
+                        described = gr.Textbox(label="Description, from the header: edit it and assess again", lines=4,
+                                               max_length=LONGEST_DESCRIPTION, elem_id="mq-description")  # fmt: skip
                         again = gr.Button("Assess again with this description", variant="primary", elem_id="mq-again")
                         changed = gr.HTML(elem_id="mq-changed")
                         fields = gr.HTML(elem_id="mq-fields")
@@ -113,15 +126,15 @@ def build(room: Room) -> gr.Blocks:
             with gr.Tab("Model", id="model"):
                 gr.HTML(pages.model_page())
 
-        reading = [upload, status, stop, series, data, shown, described, fields, changed]
-        viewing = [data, shown, described, fields, changed]
-        listing = [batch, batch_status, batch_stop, table, links, series, data, shown, described, fields]
+        reading = [upload, status, stop, series, data, shown, described, fields, changed, talk]
+        viewing = [data, shown, described, fields, changed, talk]
+        listing = [batch, batch_status, batch_stop, table, links, series, data, shown, described, fields, talk]
 
-        def quiet(**more: object) -> dict[str, object]:
+        def quiet(**more: Any) -> dict[str, Any]:
             """What every event of the page shares: no place in the API, no spinner over the image."""
             return {"api_visibility": "private", "show_progress": "hidden", **more}
 
-        model = {"concurrency_id": MODEL_QUEUE, "concurrency_limit": AT_ONCE}
+        model: dict[str, Any] = {"concurrency_id": MODEL_QUEUE, "concurrency_limit": AT_ONCE}
         received = upload.upload(pages.receive, [upload], reading, **quiet(concurrency_limit=4))  # type: ignore[arg-type]
         run = received.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
         opened = example.input(pages.open_example, [example], [example, *reading], **quiet(concurrency_limit=2))  # type: ignore[arg-type]
@@ -131,6 +144,15 @@ def build(room: Room) -> gr.Blocks:
         for button, where in ((stop, [status, stop]), (batch_stop, [batch_status, batch_stop])):
             button.click(pages.stop, None, where, **quiet(queue=False), cancels=[run, run_example, rerun])  # type: ignore[arg-type]
         forget.click(pages.clear, None, reading, **quiet(queue=False))  # type: ignore[arg-type]
+
+        said: list[Any] = [talk, question]
+        for begin in (send.click, question.submit):
+            begin(pages.ask, [question], said, **quiet(**model))
+        for number, one in enumerate(quick):  # a button's value is its words
+            one.click(pages.ask, [one], said, **quiet(**model, api_name=f"quick_{number}"))
+        enough.click(None, None, question, js="() => 'Is it good enough for '", api_visibility="private")
+        retry.click(pages.retry, None, said, **quiet(**model))
+        hush.click(pages.hush, None, None, **quiet(queue=False))
 
         compare_tab.select(
             pages.choices, [first, second], [first, second, data_a, data_b, difference], **quiet(queue=False)

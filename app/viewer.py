@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from app.store import Study
 from medq_vlm.io.display import CT_WINDOWS, default_window, to_display
@@ -94,6 +94,23 @@ def check_index(sample: ImageSample, index: int) -> None:
 def worst_slice(result: Assessment) -> int | None:
     """Index of the slice with the lowest score, None without scores."""
     return int(min(result.slices, key=lambda row: row["score"])["index"]) if result.slices else None
+
+
+def marked_png(study: Study, number: int) -> bytes:
+    """The worst slice of a finding with its box, for an answer. Raises MedQError when it has none."""
+    found = shown_findings(study.result) if study.result else []
+    if not 0 <= number < len(found) or found[number].location.box is None:
+        raise MedQError("That finding has no place to show.")
+    place, rows = found[number].location, study.result.slices if study.result else ()
+    first, last = place.slices or (0, study.sample.slices - 1)
+    index = int(min((r for r in rows if first <= r["index"] <= last), key=lambda r: r["score"])["index"])
+    picture = Image.fromarray(to_display(study.sample, index)).convert("RGB")
+    assert place.box is not None
+    x0, y0, x1, y1 = place.box
+    width = max(2, max(picture.size) // 200)
+    ImageDraw.Draw(picture).rectangle((x0, y0, x1 - 1, y1 - 1), outline=(240, 184, 73), width=width)
+    picture.thumbnail((480, 480))
+    return png(np.asarray(picture))
 
 
 def payload(study: Study) -> dict[str, Any]:

@@ -421,11 +421,25 @@
       viewers[name].show(element.dataset.view ? JSON.parse(element.dataset.view) : null);
     });
   };
+  // Heights follow the window: the image and the panel fill it, whatever stands above them.
+  const fill = () => {
+    document.querySelectorAll(".mq-viewer").forEach((root) => {
+      const stage = root.querySelector(".mq-stage"), top = stage.getBoundingClientRect().top + scrollY;
+      if (!stage.clientWidth) return;
+      const below = root.getBoundingClientRect().bottom - stage.getBoundingClientRect().bottom;
+      const share = root.dataset.viewer === "main" ? 1 : 0.62;
+      root.style.setProperty("--stage", `${Math.max(260, share * (innerHeight - top - below - 12))}px`);
+    });
+    const box = document.getElementById("mq-panel-box");
+    if (box && box.clientWidth)
+      box.style.maxHeight = `${Math.max(240, innerHeight - box.getBoundingClientRect().top - scrollY - 22)}px`;
+  };
+  addEventListener("resize", fill);
   let due = false;
   new MutationObserver(() => {
     if (due) return;
     due = true;
-    requestAnimationFrame(() => { due = false; look(); });
+    requestAnimationFrame(() => { due = false; look(); fill(); });
   }).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-view"] });
   document.addEventListener("DOMContentLoaded", look);
 })();
