@@ -33,6 +33,7 @@ class Piece:
     text: str
     learned: bool = False
     image: ImageFeatures | None = None
+    line: bool = False  # a choice of the structured line
 
 
 def conversation(rng: np.random.Generator, special: tuple[str, ...]) -> list[Piece]:
@@ -77,7 +78,7 @@ def opening(example: Example, line: Line, special: tuple[str, ...]) -> list[Piec
         Piece(prompt.opening()),
         Piece("", image=example.features),
         Piece(prompt.after_image(acquisition)),
-        *(Piece(text, learned) for text, learned in line.parts()),
+        *(Piece(text, learned, line=learned) for text, learned in line.parts()),
     ]
 
 

@@ -25,10 +25,12 @@ from safetensors.torch import load_file, save_file
 
 from medq_vlm.language.model import LanguageModel
 from medq_vlm.language.projector import Projector
+from medq_vlm.language.shipped import PACKAGED
 from medq_vlm.language.weights import converted, load_base, load_tokenizer
 from training.describe_talk import Piece, conversation
 
 WARM_UP, SAVE_EVERY_S = 10, 180.0
+LINE_WEIGHT = 3.0  # the few choices of the line decide what every later text rests on
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Row:
 
     embedded: list[Any]  # token ids (list) or ImageFeatures
     targets: list[int]  # -100 where nothing is learned
+    weights: list[float]  # of each token in the loss
 
 
 def main() -> None:
@@ -44,12 +47,17 @@ def main() -> None:
     torch.manual_seed(args.seed)
     accelerator = Accelerator(cpu=args.cpu or not torch.cuda.is_available())
     model = build(args.base or str(converted()), accelerator.device, args.rank)
-    state = {"step": 0, "tokens": 0, "seconds": 0.0, "history": []}
+    state: dict[str, Any] = {"step": 0, "tokens": 0, "seconds": 0.0, "history": []}
     args.out.mkdir(parents=True, exist_ok=True)
     groups = trained(model, args)
     optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.0)
     if (args.out / "state.json").exists():
         resume(args.out, model, optimizer, state)
+    state |= {
+        "base": args.base or PACKAGED,
+        "projector": model.projector.sizes,
+        "lora": {"r": args.rank, "lora_alpha": 2 * args.rank, "target_modules": "all-linear"},
+    }
     rates = [group["initial"] for group in optimizer.param_groups]
     # the causal model is used through accelerate for its backward alone: one process, one device
     model.causal.train()
@@ -141,15 +149,17 @@ def prepared(model: LanguageModel, rng: np.random.Generator) -> Row:
 def encoded(model: LanguageModel, pieces: list[Piece]) -> Row:
     from medq_vlm.language.projector import SOFT_TOKENS
 
-    row = Row([], [])
+    row = Row([], [], [])
     for piece in pieces:
         if piece.image is not None:
             row.embedded.append(piece.image)
             row.targets += [-100] * SOFT_TOKENS
+            row.weights += [0.0] * SOFT_TOKENS
         elif piece.text:
             ids = model.ids(piece.text)
             row.embedded.append(ids)
             row.targets += ids if piece.learned else [-100] * len(ids)
+            row.weights += [LINE_WEIGHT if piece.line else 1.0] * len(ids)
     return row
 
 
@@ -162,6 +172,7 @@ def step_loss(model: LanguageModel, rows: list[Row], deep: bool = True) -> tuple
     longest = max(len(row.targets) for row in rows)
     embedded = torch.zeros(len(rows), longest, table.weight.shape[1], dtype=table.weight.dtype, device=model.device)
     targets = torch.full((len(rows), longest), -100, device=model.device)
+    weights = torch.zeros(len(rows), longest, device=model.device)
     mask = torch.zeros(len(rows), longest, dtype=torch.long, device=model.device)
     for i, row in enumerate(rows):
         parts = [
@@ -171,6 +182,7 @@ def step_loss(model: LanguageModel, rows: list[Row], deep: bool = True) -> tuple
         n = len(row.targets)
         embedded[i, :n] = torch.cat([part.to(embedded.dtype) for part in parts])
         targets[i, :n] = torch.tensor(row.targets, device=model.device)
+        weights[i, :n] = torch.tensor(row.weights, device=model.device)
         mask[i, :n] = 1
     inner = model.causal.get_base_model()
     if not deep:
@@ -178,7 +190,9 @@ def step_loss(model: LanguageModel, rows: list[Row], deep: bool = True) -> tuple
     hidden = inner.model(inputs_embeds=embedded, attention_mask=mask, use_cache=False).last_hidden_state  # B T width
     wanted = targets[:, 1:] != -100  # the output layer is a fifth of the work: only where something is learned
     logits = inner.lm_head(hidden[:, :-1][wanted])
-    return F.cross_entropy(logits.float(), targets[:, 1:][wanted]), int(mask.sum())
+    losses = F.cross_entropy(logits.float(), targets[:, 1:][wanted], reduction="none")
+    share = weights[:, 1:][wanted]
+    return (losses * share).sum() / share.sum(), int(mask.sum())
 
 
 def save(out: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

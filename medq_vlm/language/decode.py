@@ -90,18 +90,25 @@ class Decoder:
     def _grammar_tokenizer(self) -> Any:
         return self.model.grammar_tokenizer
 
-    def write(self, limit: int, stop: Stop | None = None, banned_first: int | None = None) -> Iterator[int]:
-        """Token ids one by one until the end mark, `limit` or `stop`; the end mark is not given out."""
-        ends = self.model.end_ids
+    def likeliest(self, banned: int | None = None) -> int:
+        """The next token of greedy decoding, other than `banned`."""
+        assert self.logits is not None
+        if banned is None:
+            return int(self.logits.argmax())
+        logits = self.logits.clone()
+        logits[banned] = -torch.inf
+        return int(logits.argmax())
+
+    def write(self, limit: int, stop: Stop | None = None, banned: int | None = None) -> Iterator[int]:
+        """Token ids one by one until the end mark, `limit` or `stop`; the end mark is not given out.
+
+        A token is in the context before it is given out. `banned` may not be the first one.
+        """
         for count in range(limit):
             if stop is not None and stop():
                 return
-            assert self.logits is not None
-            if count == 0 and banned_first is not None:
-                self.logits = self.logits.clone()
-                self.logits[banned_first] = -torch.inf
-            token = int(self.logits.argmax())
-            if token in ends:
+            token = self.likeliest(banned if count == 0 else None)
+            if token in self.model.end_ids:
                 return
-            yield token
             self.feed([token])
+            yield token

@@ -49,9 +49,9 @@ class LanguageModel:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def words(self, text: str) -> torch.Tensor:
-        """Mean input embedding of a text's tokens, (width,)."""
+        """Input embeddings of a text's tokens, (T, width)."""
         table = self.causal.get_input_embeddings().weight
-        return table[torch.tensor(self.ids(text), device=table.device)].mean(0).float()
+        return table[torch.tensor(self.ids(text), device=table.device)].float()
 
     def soft(self, features: ImageFeatures) -> torch.Tensor:
         """Soft tokens (SOFT_TOKENS, width) of an image."""

@@ -6,7 +6,6 @@ is given out: a contradiction is rewritten once, and if that fails replaced by a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,7 +22,6 @@ from medq_vlm.schema import Assessment
 MOST_FINDINGS = 6
 LONGEST_ANSWER, LONGEST_DESCRIPTION = 120, 220  # tokens
 REMEMBERED = 3  # earlier exchanges that an answer reads
-SENTENCE = re.compile(r"(?<=[a-z\d\)'\"])[.!?](?=\s)(?<!e\.g\.)(?<!i\.e\.)(?<!vs\.)")
 
 
 @dataclass
@@ -193,25 +191,17 @@ class Talker:
                 return
 
     def _sentence(
-        self,
-        decoder: Decoder,
-        limit: int,
-        stop: Stop | None,
-        banned_first: int | None = None,
-        before: Sequence[int] = (),
+        self, decoder: Decoder, limit: int, stop: Stop | None, banned: int | None = None, before: Sequence[int] = ()
     ) -> tuple[list[int], bool]:
         """Token ids up to the end of a sentence, and whether the answer ended with it."""
         ids = list(before)
-        for token in decoder.write(limit, stop, banned_first):
-            text = self.model.tokenizer.decode([*ids, token])
-            if (
-                SENTENCE.search(text + " ")
-                and not text.endswith((" ", ":"))
-                and text.rstrip().endswith((".", "!", "?"))
-            ):
-                decoder.feed([token])
-                return [*ids, token], False
+        for token in decoder.write(limit, stop, banned):
             ids.append(token)
+            # "1." may go on as "1.7": a sentence ends where the next token would start with a space
+            if self.model.tokenizer.decode(ids).endswith((".", "!", "?")):
+                following = decoder.likeliest()
+                if self.model.tokenizer.decode([following])[:1].isspace():
+                    return ids, False
         return ids, True
 
     def _again(

@@ -1,0 +1,63 @@
+"""The guard catches contradictions and lets true sentences pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from medq_vlm.language import guard
+from medq_vlm.language import line as lines
+from tests import assessments
+
+LINE = lines.from_assessment(assessments.assessed(1.7, (assessments.NOISE, assessments.METAL)))
+CLEAN = lines.from_assessment(assessments.assessed(3.2))
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The image shows moderate low-dose noise.",
+        "There is severe ring artefact throughout the image.",
+        "The ring artefact comes from detector elements.",
+        "The verdict is good.",
+        "Overall, the quality of this image is reject.",
+        "The score is 3.4 of 4.",
+        "No degradation was found.",
+        "There is no low-dose noise here.",
+        "The metal streaks are severe.",
+        "Ring artefact is visible.",
+    ],
+)
+def test_a_contradiction_is_caught(sentence: str) -> None:
+    assert guard.contradiction(sentence, LINE, "ct") is not None
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "Mainly because of severe low-dose noise throughout the image, besides moderate metal streaks.",
+        "There is no ring artefact in this image.",
+        "No ring artefact was found; the main finding is severe low-dose noise.",
+        "Ring artefact comes from detector elements that are defective.",
+        "The verdict is usable, with a score of 1.7 of 4.",
+        "Overall, the quality of this image is usable.",
+        "No, nothing else was found.",
+        "The noise is very strong.",
+        "The metal streaks come from photon starvation and beam hardening at metal.",
+        "The score runs from 0 to 4, and higher is better.",
+    ],
+)
+def test_a_true_sentence_passes(sentence: str) -> None:
+    assert guard.contradiction(sentence, LINE, "ct") is None
+
+
+def test_a_clean_image_may_be_called_clean_and_nothing_else() -> None:
+    assert guard.contradiction("No degradation was found.", CLEAN, "ct") is None
+    assert guard.contradiction("It has mild noise.", CLEAN, "ct") is not None
+    assert guard.contradiction("The verdict is reject.", CLEAN, "ct") is not None
+
+
+def test_a_replacement_is_marked_and_true() -> None:
+    for line in (LINE, CLEAN):
+        text = guard.replacement(line)
+        assert text.startswith("(From the structured result:)")
+        assert guard.contradiction(text, line, "ct") is None
