@@ -5,10 +5,14 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test lint clean
+.PHONY: demo chat test lint clean
 
 demo: $(VENV)/.demo
 	@$(RUN) -m medq_vlm.cli demo
+
+# The reading room in a browser; other address or login: make chat CHAT="--port 8000"
+chat: $(VENV)/.chat
+	@$(RUN) -m medq_vlm.cli chat $(CHAT)
 
 # One worker per core of a small machine; torch threads would only get in each other's way.
 test: $(VENV)/.dev
@@ -34,7 +38,13 @@ $(VENV)/.demo: pyproject.toml | $(RUN)
 	@$(RUN) -m medq_vlm.cli download || echo "The demo goes on without it."
 	@touch $@
 
+$(VENV)/.chat: pyproject.toml | $(RUN)
+	@echo "Installing MedQ and its reading room into $(VENV) (some minutes the first time)."
+	@$(PIP) --editable '.[app,language]'
+	@$(RUN) -m medq_vlm.cli download || echo "The reading room goes on without the chat."
+	@touch $@
+
 $(VENV)/.dev: pyproject.toml | $(RUN)
 	@echo "Installing MedQ and its test tools into $(VENV) (some minutes the first time)."
-	@$(PIP) --editable '.[dev,train]'
+	@$(PIP) --editable '.[app,dev,language,train]'
 	@touch $@

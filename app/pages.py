@@ -72,10 +72,12 @@ class Pages:
     def assess_waiting(self, request: gr.Request) -> Iterator[Values]:
         """Assess every study of the page that has no result, and show each when it is done."""
         owner = owner_of(request)
-        waiting = [one for one in self.room.store.studies(owner) if one.result is None and not one.stop.is_set()]
-        for number, study in enumerate(waiting, start=1):
-            of = f"{number} of {len(waiting)}: " if len(waiting) > 1 else ""
-            yield from self._assess(owner, study, None, of)
+        done: set[str] = set()
+        while waiting := [one for one in self.room.store.studies(owner) if _waits(one) and one.token not in done]:
+            total = len(done) + len(waiting)
+            of = f"{len(done) + 1} of {total}: " if total > 1 else ""
+            done.add(waiting[0].token)
+            yield from self._assess(owner, waiting[0], None, of)
 
     def rerun(self, description: str, request: gr.Request) -> Iterator[Values]:
         """Assess the shown study with the description in the box and say what changed."""
@@ -269,6 +271,10 @@ class Pages:
             "is written to disk, sent anywhere or counted.</p><h3>Examples</h3><p>The list at the left of the reading "
             "tab opens real images that come with the DICOM library and phantoms made by code.</p></div>"
         )
+
+
+def _waits(study: Study) -> bool:
+    return study.result is None and not study.stop.is_set()
 
 
 def _wanted(study: Study, wanted: str) -> bool:

@@ -63,11 +63,12 @@ def build(room: Room) -> gr.Blocks:
     """The whole page."""
     pages = Pages(room)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(60, 900)) as page:
+        api.add(room)  # first, so that its names are free
         gr.HTML(HEADER)
         with gr.Tabs(selected="read", elem_id="mq-tabs") as tabs:
             with gr.Tab("Read", id="read"), gr.Row(equal_height=False):
                 with gr.Column(scale=0, min_width=212):
-                    upload = gr.File(label="Drop DICOM, zip, NIfTI or pictures", file_count="multiple", height=132,
+                    upload = gr.File(label="Drop images or a zip", file_count="multiple", height=132,
                                      elem_id="mq-upload", elem_classes="mq-upload")  # fmt: skip
                     example = gr.Dropdown(list(EXAMPLES), value=None, label="Open an example", elem_id="mq-example")
                     status = gr.HTML(panel.notice(""), elem_id="mq-status")
@@ -137,7 +138,7 @@ def build(room: Room) -> gr.Blocks:
         model: dict[str, Any] = {"concurrency_id": MODEL_QUEUE, "concurrency_limit": AT_ONCE}
         received = upload.upload(pages.receive, [upload], reading, **quiet(concurrency_limit=4))  # type: ignore[arg-type]
         run = received.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
-        opened = example.input(pages.open_example, [example], [example, *reading], **quiet(concurrency_limit=2))  # type: ignore[arg-type]
+        opened = example.select(pages.open_example, [example], [example, *reading], **quiet(concurrency_limit=2))  # type: ignore[arg-type]
         run_example = opened.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
         series.input(pages.show, [series], viewing, **quiet(queue=False))  # type: ignore[arg-type]
         rerun = again.click(pages.rerun, [described], reading, **quiet(**model))  # type: ignore[arg-type]
@@ -169,6 +170,5 @@ def build(room: Room) -> gr.Blocks:
 
         page.load(pages.arrive, None, [series], **quiet(queue=False))  # type: ignore[arg-type]
         page.unload(pages.leave)
-        api.add(room)
     page.queue(max_size=64, default_concurrency_limit=4, api_open=False)
     return page

@@ -120,6 +120,12 @@ def parser() -> argparse.ArgumentParser:
     demo = command("demo", "assess a real CT image and write its report")
     demo.add_argument("--out", default="out/demo", metavar="DIR", help="folder for the reports (default out/demo)")
 
+    chat = command("chat", "open the reading room in a browser (needs the clone and its extra 'app')")
+    chat.add_argument("--host", default="127.0.0.1", help="address to listen on; any but this computer needs --auth")
+    chat.add_argument("--port", type=int, default=7860, help="default 7860")
+    chat.add_argument("--auth", action="append", metavar="USER:PASSWORD", help="login; @FILE reads one a line")
+    chat.add_argument("--preset", default="nano", metavar="NAME", help="nano, or a folder with weights")
+
     command("selftest", "check the weights and the golden scores of this installation")
 
     info = command("info", "versions, models and word lists")

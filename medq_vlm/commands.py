@@ -181,6 +181,19 @@ def demo(args: Namespace) -> int:
     return DONE
 
 
+def chat(args: Namespace) -> int:
+    """Run the reading room of the clone this package belongs to, in a process of its own."""
+    import subprocess
+
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "app" / "__main__.py").is_file():
+        raise usage("The reading room runs from the clone of the project: make chat.")
+    logins = [word for one in args.auth or () for word in ("--auth", one)]
+    words = ["--host", args.host, "--port", str(args.port), "--preset", args.preset, *logins]
+    path = os.pathsep.join([str(root), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]).rstrip(os.pathsep)
+    return subprocess.run([sys.executable, "-m", "app", *words], env={**os.environ, "PYTHONPATH": path}).returncode
+
+
 def selftest(args: Namespace) -> int:
     """Check the weights and the golden scores. Raises ModelError (exit code 5) when one differs."""
     from medq_vlm.schema import ModelError

@@ -428,7 +428,7 @@
       if (!stage.clientWidth) return;
       const below = root.getBoundingClientRect().bottom - stage.getBoundingClientRect().bottom;
       const share = root.dataset.viewer === "main" ? 1 : 0.62;
-      root.style.setProperty("--stage", `${Math.max(260, share * (innerHeight - top - below - 12))}px`);
+      root.style.setProperty("--stage", `${Math.max(260, share * (innerHeight - top - below - 24))}px`);
     });
     const box = document.getElementById("mq-panel-box");
     if (box && box.clientWidth)
