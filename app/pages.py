@@ -175,6 +175,12 @@ class Pages:
         else:
             yield KEEP, KEEP
 
+    def unsay(self, request: gr.Request) -> None:
+        """Forget the conversation about the shown study."""
+        study = self.room.store.selected(owner_of(request))
+        if study is not None:
+            study.chat.clear()
+
     def hush(self, request: gr.Request) -> None:
         """End the answer at the next word."""
         study = self.room.store.selected(owner_of(request))

@@ -153,6 +153,7 @@ def build(room: Room) -> gr.Blocks:
             one.click(pages.ask, [one], said, **quiet(**model, api_name=f"quick_{number}"))
         enough.click(None, None, question, js="() => 'Is it good enough for '", api_visibility="private")
         retry.click(pages.retry, None, said, **quiet(**model))
+        talk.clear(pages.unsay, None, None, **quiet(queue=False))
         hush.click(pages.hush, None, None, **quiet(queue=False))
 
         compare_tab.select(

@@ -428,11 +428,11 @@
       if (!stage.clientWidth) return;
       const below = root.getBoundingClientRect().bottom - stage.getBoundingClientRect().bottom;
       const share = root.dataset.viewer === "main" ? 1 : 0.62;
-      root.style.setProperty("--stage", `${Math.max(260, share * (innerHeight - top - below - 24))}px`);
+      root.style.setProperty("--stage", `${Math.max(260, share * (innerHeight - top - below - 34))}px`);
     });
     const box = document.getElementById("mq-panel-box");
     if (box && box.clientWidth)
-      box.style.maxHeight = `${Math.max(240, innerHeight - box.getBoundingClientRect().top - scrollY - 22)}px`;
+      box.style.maxHeight = `${Math.max(240, innerHeight - box.getBoundingClientRect().top - scrollY - 48)}px`;
   };
   addEventListener("resize", fill);
   let due = false;

@@ -1,0 +1,232 @@
+"""What a clinician does, in a real Chromium: drop an image, look, review, file the report."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from medq_vlm.io.examples import CT_HEAD, example
+from medq_vlm.io.write import write
+from medq_vlm.phantoms import phantom_volume
+from tests.app_server import Server, running
+
+PATIENCE_S = 120.0  # for a busy machine; nothing waits longer than it must
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Debian's chromium and chromium-driver")
+
+Driver = webdriver.Chrome
+SLICES = 6
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("app")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def driver(downloads: Path) -> Iterator[Driver]:
+    options = Options()
+    options.binary_location = CHROMIUM or ""
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+                     "--disable-background-networking", "--disable-component-update"):  # fmt: skip
+        options.add_argument(argument)
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    made = webdriver.Chrome(options=options, service=Service(DRIVER))
+    made.set_page_load_timeout(PATIENCE_S)
+    made.set_window_size(1280, 943)
+    yield made
+    made.quit()
+
+
+@pytest.fixture(scope="module")
+def opened(driver: Driver, server: Server) -> Driver:
+    """The page with a head CT dropped on it and assessed."""
+    driver.get(server.address)
+    until(driver, "document.querySelector('[data-viewer=main][data-ready]')")
+    drop(driver, example(CT_HEAD))
+    until(driver, "document.querySelector('#mq-panel-box .mq-panel .mq-score')")
+    return driver
+
+
+def until(driver: Driver, condition: str) -> Any:
+    """The value of a JavaScript condition once it is true."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        found = driver.execute_script(f"return {condition}")
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"never true: {condition}")
+
+
+def drop(driver: Driver, path: Path) -> None:
+    driver.find_element(By.CSS_SELECTOR, "#mq-upload input[type=file]").send_keys(str(path))
+
+
+def tab(driver: Driver, name: str) -> None:
+    buttons = driver.find_elements(By.CSS_SELECTOR, "button[role=tab]")
+    next(one for one in buttons if one.text.strip() == name).click()
+
+
+def stage(driver: Driver) -> Any:
+    return driver.find_element(By.CSS_SELECTOR, "[data-viewer=main] .mq-stage")
+
+
+def corner(driver: Driver, place: str) -> str:
+    return str(driver.find_element(By.CSS_SELECTOR, f"[data-viewer=main] .mq-corner.{place}").text)
+
+
+def test_from_drop_to_score(opened: Driver) -> None:
+    score = float(opened.find_element(By.CSS_SELECTOR, ".mq-score b").text)
+    assert 0 <= score <= 4
+    assert "Not a medical device" in opened.find_element(By.TAG_NAME, "body").text
+    width = until(opened, "document.querySelector('[data-viewer=main] .mq-slice').naturalWidth")
+    assert width == 512
+    assert "slice 1 of 1" in corner(opened, "tl")
+
+
+def test_the_browser_met_no_error_and_no_other_machine(opened: Driver, server: Server) -> None:
+    bad = [one["message"] for one in opened.get_log("browser") if one["level"] == "SEVERE"]
+    assert bad == []
+    asked = opened.execute_script("return performance.getEntriesByType('resource').map((one) => one.name)")
+    assert asked and all(one.startswith((server.address, "data:", "blob:")) for one in asked)
+    assert opened.execute_script("return JSON.stringify(localStorage)").find("J2K") == -1
+
+
+def test_the_window_follows_preset_hand_and_key(opened: Driver) -> None:
+    before = opened.execute_script("return document.querySelector('[data-viewer=main] .mq-slice').src")
+    field = opened.find_element(By.CSS_SELECTOR, "[data-viewer=main] [data-width]")
+    field.clear()
+    field.send_keys("700", Keys.ENTER)
+    until(opened, "document.querySelector('[data-viewer=main] .mq-slice').src.includes('w=700')")
+    assert "W 700" in corner(opened, "bl")
+    stage(opened).send_keys("1")  # the first preset
+    until(opened, f"document.querySelector('[data-viewer=main] .mq-slice').src === {before!r}")
+
+
+def test_the_value_under_the_cursor_is_shown_with_its_unit(opened: Driver) -> None:
+    webdriver.ActionChains(opened).move_to_element(stage(opened)).move_by_offset(3, 3).perform()
+    until(opened, "document.querySelector('[data-viewer=main] .mq-corner.br').textContent.includes('HU')")
+
+
+def test_zoom_by_key_and_back(opened: Driver) -> None:
+    width = "document.querySelector('[data-viewer=main] .mq-wrap').clientWidth"
+    before = opened.execute_script(f"return {width}")
+    stage(opened).send_keys("+")
+    assert opened.execute_script(f"return {width}") > before
+    stage(opened).send_keys("0")
+    assert opened.execute_script(f"return {width}") == before
+
+
+def test_a_review_is_saved_and_filed_with_the_report(opened: Driver, downloads: Path) -> None:
+    missed = opened.find_element(By.CSS_SELECTOR, "[data-missed]")
+    opened.execute_script(
+        "arguments[0].value = [...arguments[0].options].find((one) => one.value).value;"
+        "arguments[0].dispatchEvent(new Event('change', {bubbles: true}))", missed)  # fmt: skip
+    until(opened, "document.querySelector('[data-saved]').textContent === 'Saved'")
+    unsure = opened.find_element(By.CSS_SELECTOR, ".mq-finding.added [data-review=unsure]")
+    opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", unsure)
+    unsure.send_keys(Keys.ENTER)  # by keyboard
+    until(opened, "document.querySelector('.mq-finding.added [data-review=unsure]').ariaPressed === 'true'")
+    until(opened, "document.querySelector('[data-saved]').textContent === 'Saved'")
+    link = opened.find_element(By.CSS_SELECTOR, "[data-export=zip]")
+    opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+    link.click()
+    end = time.monotonic() + PATIENCE_S
+    while not (found := list(downloads.glob("medq-*.zip"))) and time.monotonic() < end:
+        time.sleep(0.2)
+    names = {Path(name).suffix for name in zipfile.ZipFile(found[0]).namelist()}
+    assert names == {".pdf", ".html", ".json", ".csv"}
+
+
+def test_a_volume_scrolls_and_finds_its_worst_slice(opened: Driver, tmp_path: Path) -> None:
+    path = tmp_path / "volume.nii.gz"
+    write(phantom_volume("ct", seed=1, slices=SLICES, size=96), path)
+    drop(opened, path)
+    until(opened, "document.querySelectorAll('#mq-series label').length === 2")
+    opened.execute_script("document.querySelectorAll('#mq-series label')[1].querySelector('input').click()")
+    until(opened, f"document.querySelectorAll('[data-viewer=main] .mq-strip [data-slice][class]').length >= {SLICES}")
+    here = "document.querySelector('[data-viewer=main]').dataset.shown.split(':').pop()"
+    stage(opened).send_keys(Keys.HOME)
+    until(opened, f"{here} === '0'")
+    stage(opened).send_keys(Keys.ARROW_DOWN)
+    until(opened, f"{here} === '1'")
+    opened.execute_script(
+        "arguments[0].dispatchEvent(new WheelEvent('wheel', {deltaY: 100, bubbles: true, cancelable: true}))",
+        stage(opened),
+    )
+    until(opened, f"{here} === '2'")
+    worst = opened.execute_script("return document.querySelector('[data-viewer=main] .mq-strip .worst').dataset.slice")
+    opened.find_element(By.CSS_SELECTOR, "[data-viewer=main] [data-worst]").click()
+    until(opened, f"{here} === '{worst}'")
+
+
+def test_the_tabs_for_comparing_and_the_worklist_show_both_studies(opened: Driver) -> None:
+    tab(opened, "Compare")
+    until(opened, "document.querySelectorAll('#mq-difference table tr').length > 5")
+    until(opened, "document.querySelector('[data-viewer=a]').dataset.shown")
+    tab(opened, "Worklist")
+    until(opened, "document.querySelector('[data-worklist=csv]')")
+    until(opened, "document.querySelector('#mq-table').innerText.includes('volume.nii.gz')")
+    tab(opened, "Read")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080)])
+def test_it_fits_the_screens_of_a_reading_room(opened: Driver, width: int, height: int) -> None:
+    frame = opened.execute_script("return [outerWidth - innerWidth, outerHeight - innerHeight]")
+    opened.set_window_size(width + frame[0], height + frame[1])
+    until(opened, f"innerWidth === {width}")
+    until(opened, "document.documentElement.scrollWidth <= innerWidth")
+    bottom = "document.querySelector('[data-viewer=main] .mq-strip').getBoundingClientRect().bottom"
+    until(opened, f"{bottom} <= innerHeight")
+    assert opened.execute_script("return document.querySelector('[data-viewer=main] .mq-stage').clientHeight") > 350
+
+
+def test_light_and_dark_are_both_readable(opened: Driver) -> None:
+    colours = []
+    for _ in range(2):
+        opened.find_element(By.CSS_SELECTOR, "[data-theme]").click()
+        time.sleep(0.3)
+        ink, paper = opened.execute_script(
+            "return [getComputedStyle(document.querySelector('.mq-panel')).color,"
+            "getComputedStyle(document.body).backgroundColor]"
+        )
+        colours.append((luminance(ink), luminance(paper)))
+    assert all((max(pair) + 0.05) / (min(pair) + 0.05) > 7 for pair in colours)
+    assert (colours[0][0] > colours[0][1]) != (colours[1][0] > colours[1][1])
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of "rgb(r, g, b)" by WCAG 2."""
+    parts = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_another_browser_sees_none_of_it(opened: Driver, server: Server) -> None:
+    picture = opened.execute_script("return document.querySelector('[data-viewer=main] .mq-slice').src")
+    opened.delete_all_cookies()
+    assert (
+        opened.execute_async_script(
+            "const done = arguments[1]; fetch(arguments[0]).then((a) => done(a.status))", picture
+        )
+        == 404
+    )

@@ -1,0 +1,172 @@
+"""The served app over HTTP: its API, two users at once, and nothing of a patient left behind."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+
+from medq_vlm import report
+from medq_vlm.io.examples import CT_SMALL, MR_ABDOMEN, example
+from tests.app_server import Server, running
+from tests.dicom_files import dicom
+
+PATIENT = "PLANTED^PATIENTNAME"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("app")) as made:
+        yield made
+
+
+def client(server: Server) -> Client:
+    return Client(server.address, verbose=False, analytics_enabled=False, download_files=False)
+
+
+def status(address: str, method: str = "GET", data: bytes | None = None, **headers: str) -> tuple[int, bytes]:
+    request = urllib.request.Request(address, data=data, headers=headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def assess(one: Client, path: Path) -> dict[str, Any]:
+    answer = one.predict([handle_file(str(path))], "", api_name="/assess")
+    assert answer["problems"] == [] and len(answer["studies"]) == 1
+    return answer["studies"][0]
+
+
+def test_health_says_nothing_of_anyone(server: Server) -> None:
+    code, body = status(f"{server.address}/health")
+    assert code == 200
+    assert set(json.loads(body)) == {"status", "version", "model", "device"}
+
+
+def test_the_api_goes_from_file_to_report(server: Server) -> None:
+    one = client(server)
+    study = assess(one, example(CT_SMALL))
+    report.validate(study["assessment"])
+    assert study["name"] == CT_SMALL
+    again = one.predict(study["id"], "Chest CT, 80 kVp", api_name="/assess_again")
+    assert again["assessment"]["acquisition"] == "Chest CT, 80 kVp" and again["changed"].endswith(".")
+    saved = one.predict(study["id"], {"findings": {"noise": "present"}, "verdict": "usable"}, api_name="/review")
+    assert saved["verdict"] == "usable"
+    for form, mime in (("pdf", "application/pdf"), ("csv", "text/csv; charset=utf-8"), ("zip", "application/zip")):
+        assert one.predict(study["id"], form, api_name="/report")["mime"] == mime
+    assert "error" in one.predict(study["id"], "exe", api_name="/report")
+    both = one.predict(study["id"], study["id"], api_name="/compare")
+    assert both["summary"].startswith("The score stays")
+    assert one.predict(api_name="/forget") == {"studies": 0}
+    assert "no study" in one.predict(study["id"], "pdf", api_name="/report")["error"]
+
+
+def test_two_users_at_once_never_meet(server: Server) -> None:
+    pair = [client(server), client(server)]
+    files = [example(CT_SMALL), example(MR_ABDOMEN)]
+
+    def work(user: int) -> list[dict[str, Any]]:
+        study = assess(pair[user], files[user])
+        return [study, *(pair[user].predict(study["id"], f"text {n}", api_name="/assess_again") for n in range(2))]
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(work, (0, 1))
+    assert {one["assessment"]["modality"]["value"] for one in first} == {"ct"}
+    assert {one["assessment"]["modality"]["value"] for one in second} == {"mr"}
+    stolen = pair[1].predict(first[0]["id"], "json", api_name="/report")
+    assert "error" in stolen and "base64" not in stolen
+    # a picture needs the browser's cookie beside its secret name
+    code, _ = status(f"{server.address}/medq/study/{first[0]['id']}/slice/0", Cookie="medq_browser=someone")
+    assert code == 404
+
+
+def test_bad_input_gets_a_sentence(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("no image")
+    answer = client(server).predict([handle_file(str(path))], "", api_name="/assess")
+    assert answer["studies"] == [] and answer["problems"][0].startswith("notes.txt")
+    assert "Traceback" not in json.dumps(answer)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/gradio_api/file=/etc/passwd", "/gradio_api/file=..%2f..%2fetc%2fpasswd", "/gradio_api/file=%5c%5chost%5cshare",
+     "/file=/etc/passwd", "/static/..%2f..%2fetc/passwd", "/monitoring", "/gradio_api/runs", "/docs"],
+)  # fmt: skip
+def test_no_path_is_served(server: Server, path: str) -> None:
+    assert status(server.address + path)[0] in (403, 404)
+
+
+def test_a_two_gigabyte_upload_is_refused(server: Server) -> None:
+    import http.client
+
+    host = server.address.removeprefix("http://")
+    link = http.client.HTTPConnection(host, timeout=30)
+    link.putrequest("POST", "/gradio_api/upload")
+    link.putheader("Content-Type", "multipart/form-data; boundary=x")
+    link.putheader("Content-Length", str(2 * 1024**3))
+    link.endheaders()
+    assert link.getresponse().status == 413
+
+
+def private_events(server: Server) -> list[int]:
+    config = json.loads(status(f"{server.address}/config")[1])
+    return [one["id"] for one in config["dependencies"] if one["api_visibility"] == "private"]
+
+
+def test_a_private_event_called_raw_is_harmless(server: Server) -> None:
+    events = private_events(server)
+    assert events
+    for event in events[:12]:
+        body = json.dumps({"data": ["/etc/passwd"], "fn_index": event, "session_hash": f"raw{event}"}).encode()
+        code, answer = status(f"{server.address}/gradio_api/run/predict", "POST", body,
+                              **{"Content-Type": "application/json"})  # fmt: skip
+        assert b"root:" not in answer and b"Traceback" not in answer
+        assert code < 600
+
+
+def test_nothing_of_the_patient_is_left_behind(server: Server, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2000, (64, 64)).astype("u2")
+    named = dicom(pixels, PatientName=PATIENT, PatientID="PLANTED-ID", InstitutionName="PLANTED CLINIC",
+                  ReferringPhysicianName="PLANTED^DOCTOR", SeriesDescription="PLANTED series")  # fmt: skip
+    path = tmp_path / "scan.dcm"
+    path.write_bytes(named)
+    one = client(server)
+    study = assess(one, path)
+    texts = [json.dumps(study), json.dumps(one.predict(study["id"], "html", api_name="/report"))]
+    assert all("PLANTED" not in text for text in texts)
+    for left in server.folder.rglob("*"):
+        assert "PLANTED" not in left.name
+        assert not left.is_file() or b"PLANTED" not in left.read_bytes()
+        assert not left.is_file() or left.name != "scan.dcm"  # the upload itself is gone
+    log = server.log.read_text()
+    assert "PLANTED" not in log and "scan.dcm" not in log
+
+
+def test_it_talks_to_this_computer_alone(server: Server) -> None:
+    """Every connection of the process has a loopback address at the other end."""
+    own = {re.sub(r"\D", "", str(link.readlink())) for link in Path(f"/proc/{server.pid}/fd").iterdir()
+           if "socket:" in str(link.readlink())}  # fmt: skip
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{server.pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[9] in own:
+                remote = fields[2].split(":")[0]
+                assert remote in (
+                    "0100007F",
+                    "00000000",
+                    "0" * 32,
+                    "0000000000000000FFFF00000100007F",
+                    "0" * 24 + "01000000",
+                )
