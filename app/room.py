@@ -21,7 +21,7 @@ from medq_vlm.schema import ImageSample, IngestError, MedQError
 
 LOG = logging.getLogger("medq.app")
 LONGEST_DESCRIPTION = 600
-EXAMPLES = ("Head CT", "Head CT, low dose", "Abdomen MR", "Chest CT volume (phantom)", "Head MR, motion (phantom)",
+EXAMPLES = ("Head CT", "Head CT, low dose", "Abdomen MR", "CT volume (phantom)", "Head MR, motion (phantom)",
             "Chest X-ray (phantom)", "Fundus, defocus (phantom)")  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def example(name: str) -> ImageSample:
         "Head CT": lambda: bundled(examples.CT_HEAD),
         "Head CT, low dose": lambda: worse(bundled(examples.CT_HEAD), "low_dose_noise", 3.0),
         "Abdomen MR": lambda: bundled(examples.MR_ABDOMEN),
-        "Chest CT volume (phantom)": lambda: phantoms.phantom_volume("ct", seed=3, slices=12, size=256),
+        "CT volume (phantom)": lambda: phantoms.phantom_volume("ct", seed=3, slices=12, size=256),
         "Head MR, motion (phantom)": lambda: worse(phantoms.phantom("mr", seed=2), "mr_motion", 3.0),
         "Chest X-ray (phantom)": lambda: phantoms.phantom("xray", seed=1),
         "Fundus, defocus (phantom)": lambda: worse(phantoms.phantom("fundus", seed=1), "defocus", 3.0),

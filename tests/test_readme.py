@@ -24,11 +24,13 @@ COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.split
 PYTHON = [text for kind, text in BLOCKS if kind == "python"]
 
 # Make targets build an environment, which this test already runs in: what they run is tested instead.
-MAKE = {"make demo": "medq_vlm.cli demo", "make test": "pytest", "make lint": "ruff check"}
+MAKE = {"make demo": "medq_vlm.cli demo", "make test": "pytest", "make lint": "ruff check",
+        "make chat": "medq_vlm.cli chat"}  # fmt: skip
 PROGRAMS = {"medq": "medq_vlm.cli", ".venv/bin/medq": "medq_vlm.cli"}
 MODULES = ("eval.", "training.")
 # `medq download` fetches from the package index: its paths without one are in test_language_base.py.
-NOT_RUN_HERE = ("medq download", "make demo", "make test", "make lint")
+# The reading room runs until it is interrupted: test_app_server.py starts it.
+NOT_RUN_HERE = ("medq download", "make demo", "make test", "make lint", "make chat", "medq chat --port 8000")
 EXPECTED_CODE = {"medq assess images/*.dcm --no-text --fail-below 2.5": (0, 4)}  # the gate may close
 
 
