@@ -144,5 +144,4 @@ def payload(study: Study) -> dict[str, Any]:
 
 def edge_letters(sample: ImageSample) -> list[str]:
     """Letters of the patient's sides at the left, right, top and bottom edge; none where it is not known."""
-    edges = getattr(sample, "edges", None)
-    return list(edges) if edges else []
+    return list(sample.edges or ())

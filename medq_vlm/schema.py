@@ -42,6 +42,9 @@ class ImageSample:
     anatomy: str | None = None  # vocab.ANATOMIES, None when the file does not say
     view: str | None = None  # e.g. "axial", "PA"
     spacing_mm: tuple[float | None, float | None, float | None] = (None, None, None)  # slice, row, column
+    edges: tuple[str, str, str, str] | None = (
+        None  # patient's side at the left, right, top, bottom edge: "R", "HA", ...
+    )
     acquisition: str = ""  # sentence built from allow-listed header fields
     acquisition_fields: dict[str, str | float] = field(default_factory=dict)  # the same as a table, name: value
     window: tuple[float, float] | None = None  # VOI centre and width, for display only

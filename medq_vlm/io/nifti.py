@@ -17,6 +17,9 @@ from medq_vlm.schema import ImageSample
 HEADER_BYTES = {348: 352, 540: 544}  # sizeof_hdr: header and extension flag
 COLOUR_CODES = {128: 3, 2304: 4}  # RGB24, RGBA32
 UNIT_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # metre, millimetre, micrometre
+EDGES = {  # patient's sides at the left, right, top and bottom edge, as `_displayed` turns the planes
+    "axial": ("R", "L", "A", "P"), "coronal": ("R", "L", "H", "F"), "sagittal": ("A", "P", "H", "F"),
+}  # fmt: skip
 THICK = 1.25  # an axis with voxels this much longer than the others is the slice axis
 
 
@@ -67,7 +70,15 @@ def read_nifti(source: Source, kind: str, limits: Limits) -> tuple[ImageSample, 
         warnings.append(f"The file holds {shape[3]} volumes; the first is read.")
     bits = dtype.itemsize * 8 if samples == 1 else 8
     sample = finish(
-        ImageSample(turned, spacing_mm=spacing, view=view, bits=bits, warnings=tuple(warnings), path=source.path),
+        ImageSample(
+            turned,
+            spacing_mm=spacing,
+            view=view,
+            edges=EDGES.get(view or ""),
+            bits=bits,
+            warnings=tuple(warnings),
+            path=source.path,
+        ),
         name,
     )
     return sample, files

@@ -13,6 +13,7 @@ import numpy as np
 SAME_PLACE_MM = 0.01  # positions nearer than this are one place
 SAME_DIRECTION = 0.02  # of a direction cosine
 GAP = 1.5  # of the usual spacing: a slice is missing
+SLANT = 0.26  # sine of 15 degrees: a second letter from here on
 MAX_DIRECTIONS = 32  # more orientations than this in a series are a rotation
 TILT_DEG = 0.5  # between the slice normal and the way the slices go
 
@@ -78,6 +79,21 @@ def view_of(orientation: tuple[float, ...] | None) -> str | None:
         return None
     axis = int(np.argmax(np.abs(normal)))
     return ("sagittal", "coronal", "axial")[axis] if abs(normal[axis]) > np.cos(np.pi / 6) else "oblique"
+
+
+def edges_of(orientation: tuple[float, ...] | None) -> tuple[str, str, str, str] | None:
+    """Letters of the patient's sides at the left, right, top and bottom edge (PS3.3 C.7.6.1.1.1), None if unknown."""
+    if orientation is None or normal_of(orientation) is None:
+        return None
+    along, down = np.array(orientation[:3]), np.array(orientation[3:])
+    return side_of(-along), side_of(along), side_of(-down), side_of(down)
+
+
+def side_of(direction: np.ndarray) -> str:
+    """Letters of the sides a direction in patient coordinates (left, back, head) points to, the nearest first."""
+    order = np.argsort(-np.abs(direction))
+    kept = [axis for axis in order if abs(direction[axis]) > SLANT]
+    return "".join(("LR", "PA", "HF")[axis][int(direction[axis] < 0)] for axis in kept)
 
 
 def normal_of(orientation: tuple[float, ...] | None) -> np.ndarray | None:

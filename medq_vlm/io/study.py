@@ -14,7 +14,7 @@ from medq_vlm.io.archive import Source
 from medq_vlm.io.common import finish, joined_hash
 from medq_vlm.io.dicom import Claim, open_dicom, quiet
 from medq_vlm.io.limits import Limits, check_claim, out_of_memory
-from medq_vlm.io.series import Frame, Stack, stacks
+from medq_vlm.io.series import Frame, Stack, edges_of, stacks
 from medq_vlm.schema import ImageSample, IngestError
 
 Opened = tuple[Dataset, Claim]
@@ -113,6 +113,7 @@ def _sample(study: Study, stack: Stack) -> ImageSample:
             anatomy=told.anatomy,
             view=told.view or stack.view,
             spacing_mm=(stack.spacing_mm, *told.pixel_spacing_mm),
+            edges=edges_of(stack.frames[0].orientation),
             acquisition=told.sentence,
             acquisition_fields=told.fields,
             window=pixels.window_of(ds, index) if out.ndim == 3 else None,
