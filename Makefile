@@ -35,16 +35,17 @@ $(RUN):
 $(VENV)/.demo: pyproject.toml | $(RUN)
 	@echo "Installing MedQ into $(VENV) (some minutes the first time)."
 	@$(PIP) --editable .
-	@$(RUN) -m medq_vlm.cli download || echo "The demo goes on without it."
+	@$(RUN) -m medq_vlm.cli download
 	@touch $@
 
 $(VENV)/.chat: pyproject.toml | $(RUN)
 	@echo "Installing MedQ and its reading room into $(VENV) (some minutes the first time)."
 	@$(PIP) --editable '.[app,language]'
-	@$(RUN) -m medq_vlm.cli download || echo "The reading room goes on without the chat."
+	@$(RUN) -m medq_vlm.cli download
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(RUN)
 	@echo "Installing MedQ and its test tools into $(VENV) (some minutes the first time)."
-	@$(PIP) --editable '.[app,dev,language,train]'
+	@$(PIP) --editable '.[app,dev,train]'
+	@$(RUN) -m medq_vlm.cli download
 	@touch $@

@@ -159,8 +159,8 @@ def build(room: Room) -> gr.Blocks:
         compare_tab.select(
             pages.choices, [first, second], [first, second, data_a, data_b, difference], **quiet(queue=False)
         )  # type: ignore[arg-type]
-        for one in (first, second):
-            one.input(pages.show_pair, [first, second], [data_a, data_b, difference], **quiet(queue=False))  # type: ignore[arg-type]
+        for chosen in (first, second):
+            chosen.input(pages.show_pair, [first, second], [data_a, data_b, difference], **quiet(queue=False))  # type: ignore[arg-type]
 
         worklist_tab.select(pages.rows, [wanted], [table, links], **quiet(queue=False))  # type: ignore[arg-type]
         wanted.input(pages.rows, [wanted], [table, links], **quiet(queue=False))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ set beside published MedQ-Bench scores.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,9 +68,9 @@ def stated_verdict(text: str) -> str | None:
     return found[-1] if found else None
 
 
-def implied_verdicts(severities: Sequence[str] | object) -> tuple[str, ...]:
+def implied_verdicts(severities: Iterable[str]) -> tuple[str, ...]:
     """Verdicts that go with the worst severity named; two, because several findings add up."""
-    worst = max((vocab.SEVERITIES.index(s) for s in severities if s), default=0)  # type: ignore[attr-defined]
+    worst = max((vocab.SEVERITIES.index(s) for s in severities if s), default=0)
     return {0: ("good", "usable"), 1: ("good", "usable"), 2: ("usable", "reject"), 3: ("reject", "usable")}[worst]
 
 

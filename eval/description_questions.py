@@ -35,9 +35,9 @@ FALSE_STEMS = (
 )
 OUTSIDE = (
     "Has this person got a malignant disease?", "What therapy do you recommend?", "Please name the patient.",
-    "Is the organ inflamed?", "Could this finding be metastatic?", "Should we operate?", "Write the clinical impression.",
-    "How many years will he live?", "Is she pregnant?", "What is the dosage of heparin?",
-    "Who is the president of Brazil?", "Can you order a pizza for the night shift?",
+    "Is the organ inflamed?", "Could this finding be metastatic?", "Should we operate?",
+    "Write the clinical impression.", "How many years will he live?", "Is she pregnant?",
+    "What is the dosage of heparin?", "Who is the president of Brazil?", "Can you order a pizza for the night shift?",
 )  # fmt: skip
 YES_STEMS = ("Would you say there is {k} in it?", "Was {k} detected?", "I think I notice {k}, correct?")
 DENIED = re.compile(r"(?i)\b(no|not|without|nothing)\b")

@@ -20,6 +20,7 @@ from medq_vlm.schema import ModelError
 
 PRESETS = Path(__file__).parent / "weights"
 WEIGHTS_FILE, META_FILE = "scorer.safetensors", "meta.json"
+LANGUAGE_FILE = "describer.json"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,15 @@ def preset_folder(preset: str) -> Path:
         names = ", ".join(sorted(p.name for p in PRESETS.iterdir() if p.is_dir()))
         raise ModelError(f"There is no model '{preset}': give one of {names} or a folder with {META_FILE}.")
     return folder
+
+
+def language_folder(preset: str) -> Path:
+    """Where the language part of a preset lies: its own folder, or nano's for a scorer that has none of its own.
+
+    The language part reads severities and probabilities, not weights, so it speaks for any scorer of these word lists.
+    """
+    folder = preset_folder(preset)
+    return folder if (folder / LANGUAGE_FILE).is_file() else PRESETS / "nano"
 
 
 def file_sha256(path: Path) -> str:

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from medq_vlm import __version__, commands, vocab
+from medq_vlm import __version__, commands, questions, vocab
 from medq_vlm.commands import say
 
 EXIT_CODES = """exit codes:
@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # an ASCII or Windows-1252 terminal must not end the run
     args = parser().parse_args(argv)
     try:
-        run: Callable[[argparse.Namespace], int] = getattr(commands, args.command)
+        run: Callable[[argparse.Namespace], int] = getattr(
+            questions if args.command in questions.COMMANDS else commands, args.command
+        )
         code = run(args)
         sys.stdout.flush()
         return code
@@ -96,6 +98,18 @@ def parser() -> argparse.ArgumentParser:
     assess.add_argument("--no-color", action="store_true", help="plain text even on a terminal (as NO_COLOR does)")
     add_reading(assess)
 
+    ask = command("ask", "ask questions about an image in your own words")
+    ask.add_argument("path", metavar="PATH", help=PATH_HELP)
+    ask.add_argument("questions", nargs="+", metavar="QUESTION", help="one or more; each knows the answers before it")
+    ask.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add_reading(ask, text=False)
+
+    compare = command("compare", "say which of two images is better, by how much and why")
+    compare.add_argument("a", metavar="A", help=PATH_HELP)
+    compare.add_argument("b", metavar="B", help="the same")
+    compare.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    add_reading(compare, text=False)
+
     report = command("report", "write a report as PDF, HTML or JSON")
     report.add_argument("path", metavar="PATH", help=PATH_HELP)
     report.add_argument("-o", "--out", required=True, metavar="OUT", help="out.pdf, out.html or out.json")
@@ -139,13 +153,14 @@ def parser() -> argparse.ArgumentParser:
 PATH_HELP = "DICOM file, series folder or zip; NIfTI; PNG, JPEG, TIFF, BMP, WebP; .npy"
 
 
-def add_reading(command: argparse.ArgumentParser) -> None:
+def add_reading(command: argparse.ArgumentParser, text: bool = True) -> None:
     """The options of every command that assesses an image."""
     command.add_argument("--preset", default="nano", metavar="NAME", help="nano, or a folder with weights")
     command.add_argument("--acquisition", metavar="TEXT", help="replaces the description made from the header")
     command.add_argument("--modality", choices=vocab.MODALITIES, metavar="M", help=", ".join(vocab.MODALITIES))
     command.add_argument("--anatomy", choices=vocab.ANATOMIES, metavar="A", help=", ".join(vocab.ANATOMIES))
-    command.add_argument("--no-text", action="store_true", help="leave out the written description")
+    if text:
+        command.add_argument("--no-text", action="store_true", help="leave out the written description")
 
 
 def score(text: str) -> float:

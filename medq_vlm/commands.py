@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from medq_vlm.pipeline import MedQ, Progress
+    from medq_vlm.pipeline import EncodedImage, MedQ, Progress
     from medq_vlm.schema import Assessment, ImageSample
 
 DONE, UNREADABLE, BELOW = 0, 3, 4
@@ -28,8 +28,12 @@ class Assessed(NamedTuple):
     """One image, what the model says of it, and the model, which can be asked for more."""
 
     model: MedQ
-    sample: ImageSample
+    encoded: EncodedImage
     result: Assessment
+
+    @property
+    def sample(self) -> ImageSample:
+        return self.encoded.sample
 
 
 def assess(args: Namespace) -> int:
@@ -163,11 +167,13 @@ def demo(args: Namespace) -> int:
 
     model = MedQ.load()
     sample = io.load(examples.example(examples.CT_HEAD))[0]
-    result = model.assess_sample(sample)
+    encoded = model.encode(sample)
+    result = model.assess_encoded(encoded)
+    result = replace(result, description="".join(model.describe(encoded, result)))
     print(as_text(result, colour=True), end="\n\n")
     out = Path(args.out)
     for ending in REPORTS:
-        write_report(Assessed(model, sample, result), out / f"report{ending}")
+        write_report(Assessed(model, encoded, result), out / f"report{ending}")
         print(f"wrote {out / f'report{ending}'}")
     worse, _ = degrade_sample(sample, DEMO_DEGRADATION, DEMO_SEVERITY, DEMO_SEED)
     second = model.assess_sample(worse)
@@ -266,28 +272,36 @@ def assessed(samples: Reader, args: Namespace) -> Iterator[Assessed]:
             pass
         return
     with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(load_model, args.preset)  # importing torch takes as long as the reader's process
+        # importing torch takes as long as the reader's process
+        loading = pool.submit(load_model, args.preset, not args.no_text)
         for sample in samples:
             yield assess_one(loading.result(), sample, args)
 
 
-def load_model(preset: str) -> MedQ:
-    """The model; importing it is the slow part. Raises ModelError."""
+def load_model(preset: str, speaks: bool = False) -> MedQ:
+    """The model, its language part too when it `speaks`; importing is the slow part. Raises ModelError."""
     from medq_vlm.pipeline import MedQ
 
-    return MedQ.load(preset)
+    model = MedQ.load(preset)
+    if speaks:
+        _ = model.talker  # loaded now, so that a missing part is said before any image is read
+    return model
 
 
 def assess_one(model: MedQ, sample: ImageSample, args: Namespace) -> Assessed:
     """Assess one image; what the user says of it counts more than its header."""
     sample = replace(sample, modality=args.modality or sample.modality, anatomy=args.anatomy or sample.anatomy)
+    if args.acquisition is not None:
+        sample = replace(sample, acquisition=args.acquisition)
     with progress_bar(sample) as progress:
-        result = model.assess_sample(sample, args.acquisition, progress=progress)
+        encoded = model.encode(sample, progress)
+    result = model.assess_encoded(encoded)
     if args.modality:
         result = replace(result, modality=replace(result.modality, from_="user"))
     if args.anatomy:
         result = replace(result, anatomy=replace(result.anatomy, from_="user"))
-    return Assessed(model, sample, replace(result, description="") if args.no_text else result)
+    text = "" if args.no_text else "".join(model.describe(encoded, result))
+    return Assessed(model, encoded, replace(result, description=text))
 
 
 def write_report(one: Assessed, path: Path) -> None:

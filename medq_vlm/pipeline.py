@@ -55,7 +55,7 @@ class MedQ:
     @classmethod
     def load(cls, preset: str = "nano", precision: str = "nf4") -> MedQ:
         """Load a preset or a folder of weights. Raises ModelError (exit code 5) when missing or corrupt."""
-        return cls(checkpoint.load(preset), checkpoint.preset_folder(preset), precision)
+        return cls(checkpoint.load(preset), checkpoint.language_folder(preset), precision)
 
     @cached_property
     def talker(self) -> Talker:
@@ -119,11 +119,11 @@ class MedQ:
         self, a: tuple[ImageSample | EncodedImage, Assessment], b: tuple[ImageSample | EncodedImage, Assessment]
     ) -> Iterator[str]:
         """Which of two assessed images is better, by how much and why. Raises MedQError when one has no score."""
-        pair = [talk.subject(self._encoded(image), assessment) for image, assessment in (a, b)]
-        for one in pair:
+        first, second = (talk.subject(self._encoded(image), assessment) for image, assessment in (a, b))
+        for one in (first, second):
             if not one.assessment.assessable:
                 raise MedQError(f"'{one.assessment.source['path']}' was not assessed: {one.assessment.reason}")
-        return self.talker.compare(*pair)
+        return self.talker.compare(first, second)
 
     def _encoded(self, image: ImageSample | EncodedImage) -> EncodedImage:
         return image if isinstance(image, EncodedImage) else self.encode(image)

@@ -61,3 +61,27 @@ def test_a_replacement_is_marked_and_true() -> None:
         text = guard.replacement(line)
         assert text.startswith("(From the structured result:)")
         assert guard.contradiction(text, line, "ct") is None
+
+
+@pytest.mark.parametrize(
+    ("sentence", "caught"),
+    [
+        ("Image B is better than image A by 1.5 points (1.7 against 3.2).", False),
+        ("Image A is better by 1.5 points.", True),
+        ("The two images are similar in quality (1.7 against 3.2).", True),
+        ("Image A shows severe low-dose noise, while in image B no degradation was found.", False),
+        ("Image A shows mild ring artefact.", True),
+        ("In image B there is moderate metal streaks.", True),
+        ("The verdicts are usable for A and good for B.", False),
+        ("The verdicts are good for A and good for B.", True),
+        ("Image B is better by 0.9 points.", True),
+    ],
+)
+def test_a_comparison_is_checked_against_both_images(sentence: str, caught: bool) -> None:
+    assert (guard.pair_contradiction(sentence, (LINE, CLEAN), ("ct", "ct")) is not None) == caught
+
+
+def test_the_comparison_from_the_results_is_true() -> None:
+    text = guard.pair_replacement(LINE, CLEAN)
+    assert "image B is better by 1.5" in text
+    assert guard.pair_contradiction(text.split(";")[0], (LINE, CLEAN), ("ct", "ct")) is None

@@ -78,7 +78,9 @@ def test_a_kind_of_another_modality_is_no_line() -> None:
         ("how good is it", "ct", ("metal",), []),
     ],
 )
-def test_terms_are_found_in_plain_questions(question: str, modality: str, found: tuple[str, ...], kinds: list[str]) -> None:
+def test_terms_are_found_in_plain_questions(
+    question: str, modality: str, found: tuple[str, ...], kinds: list[str]
+) -> None:
     assert terms.kinds_in(question, modality, found) == kinds
 
 
@@ -91,6 +93,8 @@ def test_every_kind_is_found_by_its_plain_name() -> None:
 
 def test_a_note_says_found_or_not_found() -> None:
     line = lines.from_assessment(assessments.assessed(1.7, (assessments.NOISE,)))
-    assert terms.notes_for("How bad is the low-dose noise?", "", line, "ct")[0].startswith("low-dose noise: found, severe")
+    assert terms.notes_for("How bad is the low-dose noise?", "", line, "ct")[0].startswith(
+        "low-dose noise: found, severe"
+    )
     assert terms.notes_for("Why are there rings?", "", line, "ct")[0].startswith("ring artefact: not found")
     assert terms.notes_for("and why?", "the low-dose noise is severe", line, "ct") == ["spoken of: low-dose noise"]

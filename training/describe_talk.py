@@ -90,8 +90,8 @@ def answered(question: str, notes: list[str], answer: str) -> list[Piece]:
 def single(rng: np.random.Generator, line: Line, modality: str) -> tuple[str, str]:
     """A question that stands alone."""
     if rng.random() < SCOPE_SHARE:
-        names, weights = zip(*SCOPE, strict=True)
-        kind = str(rng.choice(names, p=np.array(weights) / sum(weights)))
+        shares = np.array([share for _, share in SCOPE])
+        kind = str(rng.choice([name for name, _ in SCOPE], p=shares / shares.sum()))
         if kind == "physics":
             return scope.physics(rng, line, modality)
         if kind in ("steering", "meaning"):

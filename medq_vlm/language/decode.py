@@ -13,6 +13,7 @@ import torch
 from medq_vlm.language.model import LanguageModel, Part
 
 Stop = Callable[[], bool]
+Mark = tuple[int, torch.Tensor]  # length of the context and the logits there
 
 
 class Decoder:
@@ -45,12 +46,12 @@ class Decoder:
         with torch.no_grad():
             self._forward(table(torch.tensor(list(tokens), device=table.weight.device)))
 
-    def mark(self) -> tuple[int, torch.Tensor]:
+    def mark(self) -> Mark:
         """A place to come back to."""
         assert self.logits is not None
         return self.length, self.logits
 
-    def back(self, mark: tuple[int, torch.Tensor]) -> None:
+    def back(self, mark: Mark) -> None:
         """Forget everything after `mark`."""
         length, self.logits = mark
         if self.length > length:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medq_vlm import vocab
 from medq_vlm.language.line import Line
+from medq_vlm.language.prompt import SIMILAR
 
 DEGREES = "|".join(vocab.SEVERITIES[1:])
 NEGATION = re.compile(r"(?i)\b(no|not|without|never|none|neither|nor|absent|free|isn't|aren't|wasn't|nothing)\b")
@@ -114,3 +116,49 @@ def replacement(line: Line) -> str:
         named = ", ".join(f"{item.severity} {item.plain}" for item in line.items[:3])
         return f"(From the structured result:) found {named}; score {line.score:.1f} of 4, verdict {line.verdict}."
     return f"(From the structured result:) no degradation found; score {line.score:.1f} of 4, verdict {line.verdict}."
+
+
+BETTER = re.compile(r"(?i)\bimage ([AB]) is (?:of )?better\b")
+EQUAL = re.compile(r"(?i)\b(similar|equal|the same) (?:in )?quality\b|\bsimilar in quality\b")
+NUMBER = re.compile(r"\b\d\.\d\b")
+PAIR_VERDICT = re.compile(r"(?i)\b(reject|usable|good) for (A|B)\b")
+IMAGE = re.compile(r"(?i)\bimage ([AB])\b")
+
+
+def pair_contradiction(sentence: str, pair: Sequence[Line], modalities: Sequence[str]) -> Contradiction | None:
+    """The first contradiction between a sentence of a comparison and the lines of its two images."""
+    scores = [round(line.score, 1) for line in pair]
+    gap = scores[0] - scores[1]
+    winner = "" if abs(gap) < SIMILAR else "A" if gap > 0 else "B"
+    for match in BETTER.finditer(sentence):
+        if match.group(1).upper() != winner:
+            return Contradiction(match.start(1), match.group(), f"better is {winner or 'neither'}")
+    equal = EQUAL.search(sentence)
+    if equal and winner:
+        return Contradiction(equal.start(), equal.group(), f"better is {winner}")
+    for match in NUMBER.finditer(sentence):
+        if min(abs(float(match.group()) - value) for value in (*scores, abs(gap))) > 0.051:
+            return Contradiction(match.start(), match.group(), f"the scores are {scores[0]} and {scores[1]}")
+    for match in PAIR_VERDICT.finditer(sentence):
+        line = pair["AB".index(match.group(2).upper())]
+        if match.group(1).lower() != line.verdict:
+            return Contradiction(match.start(), match.group(), f"{match.group(2)} is {line.verdict}")
+    places = [(match.start(), match.group(1).upper()) for match in IMAGE.finditer(sentence)]
+    for number, (at, letter) in enumerate(places):
+        which = "AB".index(letter)
+        end = places[number + 1][0] if number + 1 < len(places) else len(sentence)
+        found = _kinds(sentence[at:end], pair[which], modalities[which])
+        if found is not None:
+            return Contradiction(at + found.start, found.words, f"image {letter}: {found.reason}")
+    return None
+
+
+def pair_replacement(a: Line, b: Line) -> str:
+    """A comparison from the structured results, marked as such."""
+    gap = round(a.score, 1) - round(b.score, 1)
+    lead = "similar quality" if abs(gap) < SIMILAR else f"image {'A' if gap > 0 else 'B'} is better by {abs(gap):.1f}"
+    parts = []
+    for letter, line in (("A", a), ("B", b)):
+        named = ", ".join(f"{item.severity} {item.plain}" for item in line.items[:3]) or "no degradation"
+        parts.append(f"{letter} {line.score:.1f}, {line.verdict}, {named}")
+    return f"(From the structured results:) {lead}; {'; '.join(parts)}."

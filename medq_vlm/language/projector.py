@@ -42,8 +42,9 @@ class Projector(nn.Module):
         self.query_mix = nn.Parameter(torch.randn(QUERY_TOKENS, queries) / queries**0.5)
         self.unseen = nn.Parameter(torch.zeros(QUERY_TOKENS, width))  # stands for queries that are not known
         for last in (self.detail[-1], self.overall[-1], self.query_in):
-            nn.init.normal_(last.weight, std=0.01)  # type: ignore[union-attr]
-            nn.init.zeros_(last.bias)  # type: ignore[union-attr]
+            assert isinstance(last, nn.Linear)
+            nn.init.normal_(last.weight, std=0.01)
+            nn.init.zeros_(last.bias)
 
     @torch.no_grad()
     def start_from_words(self, pieces: Callable[[str], torch.Tensor]) -> None:

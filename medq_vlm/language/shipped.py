@@ -42,7 +42,8 @@ def load(folder: Path, precision: str = "nf4", device: str = "cpu") -> LanguageM
     projector.load_state_dict(_part(weights, "projector."))
     causal = get_peft_model(causal, LoraConfig(task_type="CAUSAL_LM", **meta["lora"]), autocast_adapter_dtype=False)
     set_peft_model_state_dict(causal, _part(weights, "adapter."))
-    causal.to(torch.float32 if precision == "fp32" else torch.bfloat16) if precision != "nf4" else None
+    if precision == "bf16":
+        causal.to(torch.bfloat16)  # peft makes an adapter in fp32
     model = LanguageModel(causal.eval().requires_grad_(False), load_tokenizer(source), projector.to(device).eval())
     model.projector.requires_grad_(False)
     return model

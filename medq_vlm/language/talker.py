@@ -6,13 +6,14 @@ is given out: a contradiction is rewritten once, and if that fails replaced by a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from medq_vlm import vocab
 from medq_vlm.language import guard, prompt
 from medq_vlm.language import line as lines
-from medq_vlm.language.decode import Decoder, Stop
+from medq_vlm.language.decode import Decoder, Mark, Stop
 from medq_vlm.language.features import ImageFeatures
 from medq_vlm.language.line import Item, Line
 from medq_vlm.language.model import LanguageModel
@@ -34,6 +35,18 @@ class Tally:
     replaced: int = 0
     lines: int = 0
     lines_corrected: int = 0
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a sentence must not contradict, and what is said when it does twice."""
+
+    wrong: Callable[[str], guard.Contradiction | None]
+    instead: str
+
+    @classmethod
+    def of(cls, line: Line, modality: str) -> Check:
+        return cls(partial(guard.contradiction, line=line, modality=modality), guard.replacement(line))
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ class Talker:
         decoder = Decoder(self.model)
         line = self.checked_line(decoder, subject)
         decoder.read(prompt.after_line(line, subject.modality), prompt.turn(prompt.DESCRIBE, []))
-        yield from self._sentences(decoder, line, subject.modality, LONGEST_DESCRIPTION, stop)
+        yield from self._sentences(decoder, Check.of(line, subject.modality), LONGEST_DESCRIPTION, stop)
 
     def answer(
         self, subject: Subject, question: str, history: Sequence[tuple[str, str]] = (), stop: Stop | None = None
@@ -96,7 +109,7 @@ class Talker:
             decoder.read(prompt.turn(q, notes), a + prompt.END, "\n")
             before = f"{q} {a}"
         decoder.read(prompt.turn(asked, notes_for(asked, before, line, subject.modality)))
-        yield from self._sentences(decoder, line, subject.modality, LONGEST_ANSWER, stop)
+        yield from self._sentences(decoder, Check.of(line, subject.modality), LONGEST_ANSWER, stop)
 
     def compare(self, a: Subject, b: Subject, stop: Stop | None = None) -> Iterator[str]:
         """Which of two assessable images is better, by how much, why."""
@@ -108,11 +121,18 @@ class Talker:
                 prompt.pair_opening(letter), *parts, prompt.after_pair_image(), line.text() + prompt.END + "\n"
             )
         decoder.read(prompt.turn(prompt.COMPARE, [prompt.pair_note(*pair)]))
-        yield from self._plain(decoder, LONGEST_ANSWER, stop)
+        modalities = (a.modality, b.modality)
+        check = Check(
+            partial(guard.pair_contradiction, pair=pair, modalities=modalities), guard.pair_replacement(*pair)
+        )
+        yield from self._sentences(decoder, check, LONGEST_ANSWER, stop)
+
+    def checked_line_of(self, subject: Subject) -> Line:
+        """The line that a description of `subject` would rest on."""
+        return self.checked_line(Decoder(self.model), subject)
 
     def checked_line(self, decoder: Decoder, subject: Subject) -> Line:
         """The model's line when it agrees with the structured result, otherwise the result's own; read either way."""
-        start = None
         line = self._write_line(decoder, subject)
         truth = lines.from_assessment(subject.assessment)
         self.tally.lines += 1
@@ -171,7 +191,7 @@ class Talker:
                 yield text[len(shown) :]
                 shown = text
 
-    def _sentences(self, decoder: Decoder, line: Line, modality: str, limit: int, stop: Stop | None) -> Iterator[str]:
+    def _sentences(self, decoder: Decoder, check: Check, limit: int, stop: Stop | None) -> Iterator[str]:
         """Checked sentences."""
         left, first = limit, True
         while left > 0:
@@ -180,9 +200,9 @@ class Talker:
             text = self.model.tokenizer.decode(ids)
             if text.strip():
                 self.tally.sentences += 1
-                wrong = guard.contradiction(text, line, modality) if self.guarded else None
+                wrong = check.wrong(text) if self.guarded else None
                 if wrong is not None:
-                    text, ids, ended = self._again(decoder, start, ids, wrong, line, modality, left, stop)
+                    text, ids, ended = self._again(decoder, start, ids, wrong, check, left, stop)
                 if text.strip():
                     yield text if first or text[:1].isspace() else f" {text}"
                     first = False
@@ -205,8 +225,8 @@ class Talker:
         return ids, True
 
     def _again(
-        self, decoder: Decoder, start: tuple, ids: list[int], wrong: guard.Contradiction, line: Line, modality: str,  # type: ignore[type-arg]
-        left: int, stop: Stop | None,
+        self, decoder: Decoder, start: Mark, ids: list[int], wrong: guard.Contradiction, check: Check, left: int,
+        stop: Stop | None,
     ) -> tuple[str, list[int], bool]:  # fmt: skip
         """Rewrite a sentence once from where it went wrong; replace it when that fails."""
         self.tally.caught += 1
@@ -218,10 +238,9 @@ class Talker:
             decoder.feed(ids[:keep])
         second, ended = self._sentence(decoder, left, stop, ids[keep] if keep < len(ids) else None, ids[:keep])
         text = self.model.tokenizer.decode(second)
-        if text.strip() and guard.contradiction(text, line, modality) is None:
+        if text.strip() and check.wrong(text) is None:
             self.tally.rewritten += 1
             return text, second, ended
         self.tally.replaced += 1
         decoder.back(start)
-        text = guard.replacement(line)
-        return text, ids, True
+        return check.instead, ids, True

@@ -105,9 +105,11 @@ def load_base(source: str | Path, precision: str = "nf4", device: str = "cpu") -
     if precision not in PRECISIONS:
         raise ModelError(f"The precision '{precision}' is unknown; choose {', '.join(PRECISIONS)}.")
     quiet()
-    options: dict[str, Any] = {"dtype": torch.float32 if precision == "fp32" else torch.bfloat16}
+    # without bf16 instructions, which most CPUs lack, fp32 arithmetic reads a prompt three times as fast
+    exact = precision == "fp32" or (precision == "nf4" and device == "cpu")
+    options: dict[str, Any] = {"dtype": torch.float32 if exact else torch.bfloat16}
     if precision == "nf4":
-        options["quantization_config"] = four_bit()
+        options["quantization_config"] = four_bit(options["dtype"])
     try:
         model = AutoModelForCausalLM.from_pretrained(str(source), device_map={"": device}, **options)
     except (OSError, ValueError) as error:
@@ -115,14 +117,14 @@ def load_base(source: str | Path, precision: str = "nf4", device: str = "cpu") -
     return model.requires_grad_(False)
 
 
-def four_bit() -> Any:
-    """NF4 weights with bf16 arithmetic; the output layer and the projector stay as they are."""
+def four_bit(arithmetic: torch.dtype) -> Any:
+    """NF4 weights; the output layer and the projector stay as they are."""
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=arithmetic,
         bnb_4bit_use_double_quant=True,
         # naming a list of one's own drops the default exclusion of lm_head (transformers issue 45674): name it too
         llm_int8_skip_modules=list(NOT_QUANTISED),

@@ -1,0 +1,56 @@
+"""The commands that talk about images: `medq ask` and `medq compare`."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+
+from medq_vlm.commands import DONE, UNREADABLE, Reader, assessed, usage
+
+COMMANDS = ("ask", "compare")
+
+
+def ask(args: Namespace) -> int:
+    """Answer questions about each image behind the path, one after the other; an answer knows the earlier ones."""
+    reader = Reader([args.path])
+    args.no_text = True  # the description is not asked for; the language part is loaded at the first question
+    conversations = []
+    for one in assessed(reader, args):
+        history: list[tuple[str, str]] = []
+        for question in args.questions:
+            pieces = []
+            for piece in one.model.ask(one.encoded, one.result, question, history):
+                pieces.append(piece)
+                if not args.json:
+                    print(piece, end="", flush=True)
+            if not args.json:
+                print()
+            history.append((question, "".join(pieces)))
+        rows = [{"question": question, "answer": answer} for question, answer in history]
+        conversations.append({"source": one.result.source, "verdict": one.result.verdict, "answers": rows})
+    if args.json and conversations:
+        print(json.dumps(conversations[0] if len(conversations) == 1 else conversations, indent=2, allow_nan=False))
+    return UNREADABLE if reader.failed else DONE
+
+
+def compare(args: Namespace) -> int:
+    """Say which of two images is better, by how much and why."""
+    args.no_text = True
+    reader = Reader([args.a, args.b])
+    pair = list(assessed(reader, args))
+    if reader.failed:
+        return UNREADABLE
+    if len(pair) != 2:
+        raise usage(f"The paths hold {len(pair)} images or series, and 'medq compare' takes one in each.")
+    a, b = pair
+    pieces = a.model.compare((a.encoded, a.result), (b.encoded, b.result))
+    if not args.json:
+        for piece in pieces:
+            print(piece, end="", flush=True)
+        print()
+        return DONE
+    text = "".join(pieces)
+    gap = (a.result.score or 0.0) - (b.result.score or 0.0)
+    images = [{"source": one.result.source, "score": one.result.score, "verdict": one.result.verdict} for one in pair]
+    print(json.dumps({"a": images[0], "b": images[1], "difference": round(gap, 4), "text": text}, indent=2))
+    return DONE
