@@ -96,6 +96,10 @@ def parser() -> argparse.ArgumentParser:
     assess.add_argument("--json", action="store_true", help="print JSON (a list for several images) and nothing else")
     assess.add_argument("--fail-below", type=score, metavar="SCORE", help="exit 4 when an image scores below SCORE")
     assess.add_argument("--no-color", action="store_true", help="plain text even on a terminal (as NO_COLOR does)")
+    assess.add_argument(
+        "--prompt", action="append", default=[], type=prompt, metavar='"GOOD | BAD"',
+        help="score a pair of opposites in your own words; may be repeated",
+    )  # fmt: skip
     add_reading(assess)
 
     ask = command("ask", "ask questions about an image in your own words")
@@ -161,6 +165,14 @@ def add_reading(command: argparse.ArgumentParser, text: bool = True) -> None:
     command.add_argument("--anatomy", choices=vocab.ANATOMIES, metavar="A", help=", ".join(vocab.ANATOMIES))
     if text:
         command.add_argument("--no-text", action="store_true", help="leave out the written description")
+
+
+def prompt(text: str) -> tuple[str, str]:
+    """ "good | bad" from the command line."""
+    good, _, bad = (part.strip() for part in text.partition("|"))
+    if not good or not bad:
+        raise argparse.ArgumentTypeError(f"'{text}' is no pair; write two opposites: \"sharp edges | blurred edges\"")
+    return good, bad
 
 
 def score(text: str) -> float:

@@ -295,7 +295,7 @@ def assess_one(model: MedQ, sample: ImageSample, args: Namespace) -> Assessed:
         sample = replace(sample, acquisition=args.acquisition)
     with progress_bar(sample) as progress:
         encoded = model.encode(sample, progress)
-    result = model.assess_encoded(encoded)
+    result = model.assess_encoded(encoded, getattr(args, "prompt", ()))
     if args.modality:
         result = replace(result, modality=replace(result.modality, from_="user"))
     if args.anatomy:

@@ -26,6 +26,7 @@ class ScorerConfig:
     width: int = 192  # token width of the fusion head
     queries: int = 8  # learned queries over tile, global, statistics and context tokens
     heads: int = 4  # attention heads
+    experts: int = 4  # small networks whose gated mean is the score; 1 is a linear layer
     dropout: float = 0.1  # on tokens and query outputs while training
     statistics: int = 0  # length of the statistics vector; 0 switches it off
     use_tower: bool = True  # False: statistics alone, the baseline to beat

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from medq_vlm import __version__, checkpoint, evidence, findings, io, talk, vocab
+from medq_vlm import __version__, checkpoint, evidence, findings, io, purpose, talk, vocab
 from medq_vlm.encoder import predict
 from medq_vlm.encoder.preprocess import Canonical, canonical, resize
 from medq_vlm.encoder.scorer import UNKNOWN, Outputs
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from medq_vlm.language.talker import Talker
 
 Progress = Callable[[int, int], None]
+Prompt = tuple[str, str]  # what a good image would be, what a bad one
 BINS = np.linspace(0.0, 4.0, vocab.SCORE_BINS)
 SMALLEST_SIDE_PX = 32
 MOST_NAMED = 5  # slices named in warnings
@@ -51,6 +52,7 @@ class MedQ:
         self.checkpoint = loaded
         self.folder = folder  # where the language part lies; read on the first word
         self.precision = precision  # of the language model: nf4, bf16 or fp32
+        self._read_prior: tuple[str, torch.Tensor] | None = None  # the last description and its embedding
 
     @classmethod
     def load(cls, preset: str = "nano", precision: str = "nf4") -> MedQ:
@@ -95,9 +97,21 @@ class MedQ:
                 progress(index + 1, sample.slices)
         return EncodedImage(sample, tuple(scored))
 
-    def assess_encoded(self, encoded: EncodedImage) -> Assessment:
-        """The assessment of an encoded image."""
-        return self._combine(encoded.sample, encoded.scored)
+    def assess_encoded(self, encoded: EncodedImage, prompts: Sequence[Prompt] = ()) -> Assessment:
+        """The assessment of an encoded image; `prompts` are (good, bad) texts in the user's own words."""
+        result = self._combine(encoded.sample, encoded.scored)
+        if not prompts or not result.assessable:
+            return result
+        texts = [text for pair in prompts for text in pair]
+        with torch.no_grad():
+            anchors = self.checkpoint.model.anchors(texts)[-len(texts) :].double().numpy()
+        weights = np.array([row["weight"] for row in result.slices])
+        logits = np.stack([s.embed @ anchors.T for s in encoded.scored if s.embed is not None]).reshape(
+            len(weights), -1, 2
+        )
+        good = weights @ (1.0 / (1.0 + np.exp(logits[..., 1] - logits[..., 0])))
+        rows = [{"good": a, "bad": b, "score": float(p)} for (a, b), p in zip(prompts, good, strict=True)]
+        return replace(result, prompts=tuple(rows))
 
     def describe(self, image: ImageSample | EncodedImage, assessment: Assessment) -> Iterator[str]:
         """The language model's description, sentence by sentence. Raises ModelError (exit code 5)."""
@@ -152,18 +166,35 @@ class MedQ:
         """Score one slice; the same pixels give the same numbers alone or among others."""
         model, anchors = self.checkpoint.model, self.checkpoint.anchors
         view, encoded = self._encode(sample, index)
+        given = UNKNOWN if sample.modality is None else _modality_id(sample.modality)
         with torch.no_grad():
+            prior = self._prior(sample.acquisition)
             blind = predict.predict(model, encoded, UNKNOWN, anchors)
-            told = (
-                blind
-                if sample.modality is None
-                else predict.predict(model, encoded, _modality_id(sample.modality), anchors)
-            )
+            plain = blind if given == UNKNOWN else predict.predict(model, encoded, given, anchors)
+            told = predict.predict(model, encoded, given, anchors, prior) if prior.any() else plain
         by_image = dict(zip(vocab.MODALITIES, blind.modality[0].softmax(-1).tolist(), strict=True))
         modality = sample.modality or max(by_image, key=lambda name: by_image[name])
         reason = self._refusal(sample, index, float(blind.medical.sigmoid()))
         scores = self._slice_scores(index, told, by_image, modality, reason, view)
-        return replace(scores, queries=told.queries[0].numpy())
+        return replace(
+            scores,
+            queries=told.queries[0].numpy(),
+            embed=plain.embed[0].numpy(),
+            undescribed=float(self._distribution(plain) @ BINS),
+            demand=dict(zip(vocab.ATTRIBUTES, told.demand[0].exp().tolist(), strict=True)),
+        )
+
+    def _prior(self, text: str) -> torch.Tensor:
+        """Embedding of an acquisition description (1, E); the slices of a volume share it."""
+        if self._read_prior is None or self._read_prior[0] != text:
+            self._read_prior = (text, self.checkpoint.model.read_prior([text]))
+        return self._read_prior[1]
+
+    def _distribution(self, out: Outputs) -> np.ndarray:
+        """Calibrated distribution over BINS, (21,)."""
+        calibration = self.checkpoint.calibration
+        raw = out.score[0].softmax(-1).double().numpy()
+        return warp(raw, np.interp(BINS, calibration.score_raw, calibration.score_to))
 
     def _slice_scores(
         self, index: int, out: Outputs, by_image: dict[str, float], modality: str, reason: str,
@@ -171,7 +202,7 @@ class MedQ:
     ) -> SliceScores:  # fmt: skip
         calibration = self.checkpoint.calibration
         raw = out.score[0].softmax(-1).double().numpy()
-        distribution = warp(raw, np.interp(BINS, calibration.score_raw, calibration.score_to))
+        distribution = self._distribution(out)
         score = float(distribution @ BINS)
         spread = float(np.sqrt((BINS - raw @ BINS) ** 2 @ raw))
         half = calibration.interval_scale * max(0.05, spread)
@@ -219,6 +250,7 @@ class MedQ:
         weights /= weights.sum()
         distribution = np.sum([w * s.distribution for w, s in zip(weights, scored, strict=True)], axis=0)
         score = float(distribution @ BINS)
+        weights_of_able = [w for w, s in zip(weights, scored, strict=True) if s.assessable]
         half = float(np.mean([s.interval[1] - s.interval[0] for s in best]) / 2)
         modality = _recognise(sample.modality, [s.modality_probability for s in best])
         anatomy = _recognise(sample.anatomy, [s.anatomy_probability for s in best])
@@ -245,7 +277,7 @@ class MedQ:
             findings=found,
             slices=_slice_rows(scored, weights) if able else (),
             evidence=measured,
-            warnings=sample.warnings + _outlier_warnings(able),
+            warnings=sample.warnings + _outlier_warnings(able) + (purpose.note(able, weights_of_able) if able else ()),
             description="",
             model=self.identity,
             created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -148,6 +148,7 @@ class Assessment:
     created: str  # ISO 8601, UTC
     utility: dict[str, Any] | None = None
     acquisition_fields: dict[str, str | float] = field(default_factory=dict)
+    prompts: tuple[dict[str, Any], ...] = ()  # good, bad, score 0 to 1 of each pair a user wrote
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, `schema` first; numbers rounded to four decimals."""

@@ -22,7 +22,7 @@ LAYERS = (
     {"io", "degrade", "evidence", "encoder", "language", "restore", "report", "phantoms"},
     {"checkpoint"},
     {"slice_scores", "outliers"},
-    {"findings"},
+    {"findings", "purpose"},
     {"talk"},
     {"pipeline"},
     {"batch", "pacs", "selftest", "illustrate", "about"},

@@ -33,8 +33,9 @@ def labels(quality_of: list[float], quad: list[int]) -> Labels:
     n = len(quality_of)
     ids = torch.zeros(n, dtype=torch.long)
     return Labels(
-        torch.tensor(quality_of), torch.zeros(n, len(vocab.KINDS)), torch.ones(n), ids, ids, ids, torch.tensor(quad)
-    )
+        torch.tensor(quality_of), torch.zeros(n, len(vocab.KINDS)), torch.ones(n), ids, ids, ids, torch.tensor(quad),
+        [""] * n, torch.zeros(n, len(vocab.ATTRIBUTES)),
+    )  # fmt: skip
 
 
 def test_rank_loss_compares_versions_of_one_content_alone() -> None:

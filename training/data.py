@@ -9,11 +9,14 @@ import numpy as np
 import torch
 
 from eval.severity import qualities, severities
+from medq_vlm import vocab
 from medq_vlm.config import ViewConfig
 from medq_vlm.encoder.preprocess import tile_origins
 from medq_vlm.encoder.scorer import UNKNOWN
+from training import purposes
 from training.synthesize import CODE_OFFSET, CODE_SCALE, VERSIONS
 
+ATTRIBUTE_OF = np.array([vocab.ATTRIBUTES.index(kind.attribute) for kind in vocab.KINDS])  # (K,)
 STATISTICS_NOISE = 0.25  # standard deviations
 STATISTICS_DROP = 0.3  # share of samples
 
@@ -29,9 +32,12 @@ class Labels:
     anatomy: torch.Tensor  # (B,) id, -1 unknown
     given: torch.Tensor  # (B,) modality id told to the model, UNKNOWN when it has to see for itself
     quad: torch.Tensor  # (B,) versions of one content share it
+    texts: list[str]  # B acquisition descriptions, "" where nothing is told
+    demand: torch.Tensor  # (B, A): log of what the description asks of an attribute, 0 where it asks nothing special
 
     def to(self, device: torch.device) -> Labels:
-        return Labels(**{name: value.to(device) for name, value in vars(self).items()})
+        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        return Labels(texts=self.texts, **moved)
 
 
 class Shards:
@@ -83,15 +89,29 @@ class Shards:
             pad_to(plane[y : y + t, x : x + t], t) for y, x in tile_origins(plane.shape[0], plane.shape[1], self.view)
         ]
 
-    def batch_labels(self, index: np.ndarray, rng: np.random.Generator | None) -> Labels:
-        """Labels; with a generator half of the modalities are withheld, without one all are told."""
+    def batch_labels(
+        self, index: np.ndarray, rng: np.random.Generator | None, described: np.random.Generator | None = None
+    ) -> Labels:
+        """Labels; with `rng` half of the modalities are withheld, without one all are told.
+
+        With a generator `described`, acquisition descriptions are drawn, and the quality is that for their purpose.
+        """
         lab = self.labels
         modality = lab["modality"][index].astype(np.int64)
         given = np.where(modality < 0, UNKNOWN, modality)
         if rng is not None:
             given = np.where(rng.random(len(index)) < 0.5, UNKNOWN, given)
+        quality, texts = lab["quality"][index].astype(np.float32), [""] * len(index)
+        demand = np.ones((len(index), len(vocab.ATTRIBUTES)), np.float32)
+        if described is not None:
+            for row, i in enumerate(index):
+                texts[row], demand[row] = self._description(described, int(i))
+            asked = lab["severities"][index] * demand[:, ATTRIBUTE_OF]
+            quality = np.where(np.all(demand == 1, axis=1), quality, qualities(asked, lab["medical"][index]))
         return Labels(
-            quality=torch.from_numpy(lab["quality"][index].astype(np.float32)),
+            texts=texts,
+            demand=torch.from_numpy(np.log(demand)),
+            quality=torch.from_numpy(quality),
             severities=torch.from_numpy(lab["severities"][index].astype(np.float32)),
             medical=torch.from_numpy(lab["medical"][index].astype(np.float32)),
             modality=torch.from_numpy(modality),
@@ -99,6 +119,15 @@ class Shards:
             given=torch.from_numpy(given),
             quad=torch.from_numpy(lab["quad"][index].astype(np.int64)),
         )
+
+    def _description(self, rng: np.random.Generator, i: int) -> tuple[str, np.ndarray]:
+        lab = self.labels
+        modality, anatomy = int(lab["modality"][i]), int(lab["anatomy"][i])
+        if modality < 0:
+            return "", np.ones(len(vocab.ATTRIBUTES), np.float32)
+        there = {vocab.KIND_NAMES[k]: float(lab["severities"][i, k]) for k in np.flatnonzero(lab["severities"][i])}
+        name = vocab.ANATOMIES[anatomy] if anatomy >= 0 else None
+        return purposes.describe(rng, vocab.MODALITIES[modality], name, there)
 
     def statistics(self, index: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(self.labels["statistics"][index].astype(np.float32))

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from medq_vlm.encoder.scorer import Outputs, Scorer
+from medq_vlm.encoder.scorer import UNKNOWN, Outputs, Scorer
+from training import wordings
 from training.data import Shards, _three, decode
 from training.loop import MovingAverage, warm_cosine
-from training.losses import quality_loss
+from training.losses import quality_loss, wording_loss
 from training.synthesize import VERSIONS
 from training.validation import Figures
 
@@ -21,6 +22,8 @@ HEAD_BATCH = 128
 HEAD_RATE = 1e-3
 HEAD_RUNS = 3
 HEAD_TILES = 8  # of a training sample: a validation sample and a user's image bring all of theirs
+TEXT_RATE = 0.5  # of the rate, for the text tower
+ANCHOR_EVERY = 8  # steps between renewals of the prompts' anchors
 TILE_DROP = 0.3  # share of tiles hidden: sizes and crops differ at inference
 
 
@@ -94,8 +97,9 @@ def run_head(
     padded: np.ndarray,
     given: torch.Tensor,
     anchors: torch.Tensor,
+    prior: torch.Tensor | None = None,
 ) -> Outputs:
-    """Fuse cached features; statistics (B, F) and padded (B, V) belong to the samples `index`."""
+    """Fuse cached features; statistics (B, F), padded (B, V) and prior (B, E) belong to the samples `index`."""
     device = model.queries.device
     return model.fuse(
         torch.from_numpy(features.tiles[index].astype(np.float32)).to(device),
@@ -104,24 +108,27 @@ def run_head(
         given.to(device),
         anchors,
         torch.from_numpy(padded).to(device),
+        prior,
     )
 
 
 def fit_head(
     model: Scorer, features: Features, data: Shards, check_features: Features, check: Shards, args: argparse.Namespace
 ) -> None:
-    """Train everything but the two towers on cached features, HEAD_RUNS times, and leave the mean weights in the model.
+    """Train all but the image tower on cached features, HEAD_RUNS times, and leave the mean weights in the model.
+
+    The text tower learns to read acquisition descriptions here; the same tower makes the prompts' anchors.
 
     Runs that start from one point and see another order of samples lie in one basin: their mean is better than each
     (model soup, Wortsman et al., ICML 2022).
     """
-    for parameter in model.clip.parameters():
+    for parameter in model.clip.visual.parameters():
         parameter.requires_grad_(False)
     start = {name: value.clone() for name, value in model.state_dict().items()}
     total = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in start.items()}
     for run in range(HEAD_RUNS):
         model.load_state_dict(start)
-        state = _one_run(model, features, data, args, run)
+        state = one_run(model, features, data, args, run)
         _report(model, state, check_features, check, f"head run {run + 1}")
         for name, value in state.items():
             total[name] += value.double() / HEAD_RUNS
@@ -130,29 +137,47 @@ def fit_head(
     model.load_state_dict(mean)
 
 
-def _one_run(
-    model: Scorer, features: Features, data: Shards, args: argparse.Namespace, run: int
-) -> dict[str, torch.Tensor]:
-    """One run over the cached features; its averaged weights."""
+def one_run(
+    model: Scorer, features: Features, data: Shards, args: argparse.Namespace, run: int,
+    modality: bool = True, described: bool = True,
+) -> dict[str, torch.Tensor]:  # fmt: skip
+    """One run over the cached features; its averaged weights.
+
+    Without `modality` it is never told, without `described` no acquisition description is read (training/ablate.py).
+    """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=HEAD_RATE, weight_decay=0.05)
+    text = {id(p) for p in model.clip.parameters()}
+    groups = [
+        {"params": [p for p in parameters if (id(p) in text) == towers], "factor": TEXT_RATE if towers else 1.0}
+        for towers in (False, True)
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=HEAD_RATE, weight_decay=0.05)
     average = MovingAverage(model, 0.99)
     quads = len(features) // VERSIONS
     per_epoch = max(1, quads * VERSIONS // HEAD_BATCH)
     total, step = per_epoch * args.head_epochs, 0
-    anchors = model.anchors().detach()
+    anchors = torch.empty(0)
     model.train()
     for epoch in range(args.head_epochs):
         rng = np.random.default_rng([args.seed, 7, run, epoch])
         for part in np.array_split(rng.permutation(quads), per_epoch):
             index = (part[:, None] * VERSIONS + np.arange(VERSIONS)).ravel()
-            labels = data.batch_labels(index, rng).to(model.queries.device)
+            labels = data.batch_labels(index, rng, described=rng).to(model.queries.device)
             for group in optimiser.param_groups:
-                group["lr"] = HEAD_RATE * warm_cosine(step / total)
+                group["lr"] = HEAD_RATE * group["factor"] * warm_cosine(step / total)
+            if step % ANCHOR_EVERY == 0:
+                texts, meant = wordings.draw(rng)
+                anchors = model.anchors(texts)
+            else:
+                anchors = anchors.detach()
             statistics = data.disturbed_statistics(index, model.statistics_mean, model.statistics_std, rng)
             padded = _drop_tiles(features.padded[index], rng)
-            out = run_head(model, features, statistics, index, padded, labels.given, anchors)
-            loss = torch.stack(list(quality_loss(out, labels).values())).sum()
+            given = labels.given if modality else torch.full_like(labels.given, UNKNOWN)
+            prior = model.read_prior(labels.texts if described else [""] * len(index))
+            prompts, others = anchors[: -len(texts)], anchors[-len(texts) :]
+            out = run_head(model, features, statistics, index, padded, given, prompts, prior)
+            terms = [*quality_loss(out, labels).values(), wording_loss(out, labels, others, meant)]
+            loss = torch.stack(terms).sum()
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 2.0)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from medq_vlm import vocab
 from medq_vlm.encoder.scorer import UNKNOWN, Outputs
-from training.data import Labels
+from training.data import ATTRIBUTE_OF, Labels
 
 PRESENT_WEIGHT = 4.0  # a kind that is there weighs more: each is absent from most images
 
 VALID = torch.tensor([[name in kind.modalities for kind in vocab.KINDS] for name in vocab.MODALITIES])  # (M, K)
-ATTRIBUTE_OF = torch.tensor([vocab.ATTRIBUTES.index(kind.attribute) for kind in vocab.KINDS])  # (K,)
+BALANCE = 0.02  # weight of the experts' even use
 
 
 def soft_levels(values: torch.Tensor, levels: int, step: float) -> torch.Tensor:
@@ -70,12 +71,27 @@ def quality_loss(out: Outputs, labels: Labels) -> dict[str, torch.Tensor]:
         "attributes": 0.3 * attribute,
         "medical": 0.4 * foreign / unseen.sum().clamp(min=1),
         "rank": 0.5 * rank_loss(out.score_mean(), labels),
+        "demand": 0.3 * F.smooth_l1_loss(out.demand, labels.demand),
+        "balance": BALANCE * balance(out.experts),
     }
+
+
+def wording_loss(out: Outputs, labels: Labels, texts: torch.Tensor, attributes: np.ndarray) -> torch.Tensor:
+    """Antonym pairs in other words, (2 P, E) good and bad in turn, on the attributes (P,) they speak of."""
+    weight = labels.medical / labels.medical.sum().clamp(min=1)
+    logits = (out.embed @ texts.T).unflatten(1, (-1, 2))
+    target = attribute_targets(labels.severities)[:, torch.from_numpy(attributes).to(texts.device)]
+    return 0.3 * (soft_cross_entropy(logits, target).mean(1) * weight).sum()
+
+
+def balance(shares: torch.Tensor) -> torch.Tensor:
+    """How uneven the experts' mean use is: 0 when even, X - 1 when one does all (Switch Transformers, soft gates)."""
+    return shares.shape[1] * shares.mean(0).square().sum() - 1.0
 
 
 def attribute_targets(severities: torch.Tensor) -> torch.Tensor:
     """Severities (B, K) -> (B, A, 2): one minus the worst severity / 4 of the kinds that lower the attribute."""
-    index = ATTRIBUTE_OF.to(severities.device).expand_as(severities)
+    index = torch.from_numpy(ATTRIBUTE_OF).to(severities.device).expand_as(severities)
     worst = severities.new_zeros(severities.shape[0], len(vocab.ATTRIBUTES)).scatter_reduce(
         1, index, severities, reduce="amax"
     )

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,11 +28,14 @@ from medq_vlm.evidence.statistics import FEATURE_NAMES
 from training.data import Labels, Shards
 from training.loop import MovingAverage, load_state, save_state, warm_cosine
 from training.losses import quality_loss
+from training.pretrained import start_from_imagenet
 from training.validation import Figures
 
 BATCH = 64
 LOG_EVERY = 50
 ANCHOR_EVERY = 8
+TRUNK_RATE = 0.3  # of the rate, for weights that start from ImageNet
+EARLY_BLOCKS, EARLY_EVERY = 2, 4  # layers at full resolution, half the time of a step, learn on every fourth alone
 
 
 def fit_tower(model: Scorer, data: Shards, check: Shards, args: argparse.Namespace) -> dict[str, torch.Tensor]:
@@ -40,11 +44,7 @@ def fit_tower(model: Scorer, data: Shards, check: Shards, args: argparse.Namespa
     One process on one device. The prompts' anchors are renewed, with their gradient, every ANCHOR_EVERY steps.
     """
     accelerator = Accelerator(cpu=args.cpu, dynamo_backend="inductor" if args.compile else "no")
-    no_decay = [p for p in model.parameters() if p.ndim < 2]
-    decay = [p for p in model.parameters() if p.ndim >= 2]
-    optimiser = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.02}, {"params": no_decay, "weight_decay": 0.0}], lr=args.rate
-    )
+    optimiser = torch.optim.AdamW(parameter_groups(model), lr=args.rate)
     model.to(memory_format=torch.channels_last)  # faster convolutions on a CPU
     wrapped, optimiser = accelerator.prepare(model, optimiser)
     average = MovingAverage(model, 0.998)
@@ -54,11 +54,14 @@ def fit_tower(model: Scorer, data: Shards, check: Shards, args: argparse.Namespa
     share = _share(step, spent, args)
     while share < 1.0:
         started = time.time()
+        train_mode(model)
         for views, labels, statistics in one_ahead(batches(data, model, np.random.default_rng([args.seed, step]))):
             for group in optimiser.param_groups:
-                group["lr"] = args.rate * warm_cosine(share)
+                group["lr"] = args.rate * group["factor"] * warm_cosine(share)
             tiles, wholes = (v.to(accelerator.device) for v in views)
             labels = labels.to(accelerator.device)
+            for layer in early_layers(model):
+                layer.requires_grad_(step % EARLY_EVERY == 0)
             keep = anchors is not None and step % ANCHOR_EVERY != 0
             anchors = anchors.detach() if anchors is not None and keep else model.anchors()
             terms = quality_loss(
@@ -83,6 +86,29 @@ def fit_tower(model: Scorer, data: Shards, check: Shards, args: argparse.Namespa
             if share >= 1.0:
                 break
     return average.state
+
+
+def early_layers(model: Scorer) -> list[torch.nn.Module]:
+    """The layers of the trunk at stride 2 and 4."""
+    trunk = model.clip.visual.trunk
+    return [trunk.conv_stem, trunk.bn1, *trunk.blocks[:EARLY_BLOCKS]]
+
+
+def train_mode(model: Scorer) -> None:
+    """Training mode, but early batch norms keep ImageNet's statistics: theirs cost most and tell least."""
+    model.train()
+    for layer in early_layers(model):
+        layer.eval()
+
+
+def parameter_groups(model: Scorer) -> list[dict[str, Any]]:
+    """The trunk, which knows something already, learns slower; one-dimensional parameters do not decay."""
+    trunk = {id(p) for p in model.clip.visual.trunk.parameters()}
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for p in model.parameters():
+        key = (TRUNK_RATE if id(p) in trunk else 1.0, 0.02 if p.ndim >= 2 else 0.0)
+        groups.setdefault(key, []).append(p)
+    return [{"params": ps, "factor": factor, "weight_decay": decay} for (factor, decay), ps in groups.items()]
 
 
 Batch = tuple[tuple[torch.Tensor, torch.Tensor], Labels, torch.Tensor]
@@ -130,7 +156,7 @@ def report(model: Scorer, average: MovingAverage, check: Shards, name: str) -> N
         out = model(*(value.to(device) for value in inputs), anchors)
         rows.append((out.score_mean().cpu().numpy(), out.severities().cpu().numpy()))
     model.load_state_dict(own)
-    model.train()
+    train_mode(model)
     scores, severities = (np.concatenate(v) for v in zip(*rows, strict=True))
     print(name, Figures.of(scores, severities, check, index), flush=True)
 
@@ -171,6 +197,7 @@ def main(argv: list[str] | None = None) -> None:
     view = ViewConfig()
     data, check = Shards(args.shards, "train", view), Shards(args.shards, "validation", view)
     model = Scorer(ScorerConfig(statistics=len(FEATURE_NAMES)))
+    start_from_imagenet(model.clip.visual.trunk)
     statistics = data.labels["statistics"]
     model.statistics_mean.copy_(torch.from_numpy(statistics.mean(0)))
     model.statistics_std.copy_(torch.from_numpy(statistics.std(0) + 1e-3))

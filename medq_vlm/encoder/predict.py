@@ -54,10 +54,12 @@ def encode(model: Scorer, view: Canonical, statistics: np.ndarray, config: ViewC
     )
 
 
-def predict(model: Scorer, encoded: EncodedSlice, modality: int, anchors: torch.Tensor) -> Outputs:
-    """Outputs of one slice (batch of one); `modality` is an id or scorer.UNKNOWN."""
+def predict(
+    model: Scorer, encoded: EncodedSlice, modality: int, anchors: torch.Tensor, prior: torch.Tensor | None = None
+) -> Outputs:
+    """Outputs of one slice (batch of one); `modality` is an id or scorer.UNKNOWN, `prior` (1, E) of `read_prior`."""
     given = torch.tensor([modality], device=encoded.tiles.device)
-    return model.fuse(encoded.tiles[None], encoded.whole[None], encoded.statistics[None], given, anchors)
+    return model.fuse(encoded.tiles[None], encoded.whole[None], encoded.statistics[None], given, anchors, prior=prior)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from medq_vlm import vocab
 from medq_vlm.config import ScorerConfig
 from medq_vlm.encoder import backbone, prompts
 from medq_vlm.encoder.preprocess import channels
+from medq_vlm.encoder.prior import legible
 from medq_vlm.encoder.tokenizer import tokenize
 
 K, A, M, N = len(vocab.KIND_NAMES), len(vocab.ATTRIBUTES), len(vocab.MODALITIES), len(vocab.ANATOMIES)
@@ -31,6 +33,9 @@ class Outputs:
     anatomy: torch.Tensor  # (B, N)
     medical: torch.Tensor  # (B,): an image of a known modality and not a photograph, page or blank frame
     queries: torch.Tensor  # (B, Q, D): the tokens that later parts read
+    experts: torch.Tensor  # (B, X): how much each expert of the score counts, sum 1
+    embed: torch.Tensor  # (B, E): meets texts of `anchors`; the product is a logit
+    demand: torch.Tensor  # (B, A): log of how much more than usual the acquisition description asks of an attribute
 
     def score_mean(self) -> torch.Tensor:
         """Expected score 0 to 4, (B,)."""
@@ -40,6 +45,32 @@ class Outputs:
     def severities(self) -> torch.Tensor:
         """Expected severity 0 to 4 per kind, (B, K)."""
         return (self.kinds.softmax(-1) * torch.arange(5.0, device=self.kinds.device)).sum(-1)
+
+
+class Experts(nn.Module):
+    """Gated mixture of small networks over the fused queries, every one consulted (MedQM's regressor)."""
+
+    def __init__(self, width: int, count: int, out: int) -> None:
+        super().__init__()
+        self.count = count
+        self.gate = nn.Linear(width, count)
+        self.inner = nn.Linear(width, count * width // 2)
+        self.outer = nn.Parameter(torch.randn(count, width // 2, out) * (width // 2) ** -0.5)
+        self.bias = nn.Parameter(torch.zeros(count, out))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, D) -> mixed outputs (B, out), shares of the experts (B, X)."""
+        shares = self.gate(x).softmax(-1)
+        inner = F.gelu(self.inner(x)).view(len(x), self.count, -1)
+        each = torch.einsum("bxh,xho->bxo", inner, self.outer) + self.bias
+        return torch.einsum("bx,bxo->bo", shares, each), shares
+
+
+class OneExpert(nn.Linear):
+    """What `Experts` is compared with: one linear layer."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        return super().forward(x), x.new_ones(len(x), 1)
 
 
 class Scorer(nn.Module):
@@ -68,6 +99,13 @@ class Scorer(nn.Module):
             nn.Linear(2 * dim, dim),
         )
         self.modality_in = nn.Embedding(M + 1, dim)
+        embed = self.clip.text.text_projection.shape[1]
+        self.prior_in = nn.Linear(embed, dim, bias=False)  # no bias anywhere: no description, no effect
+        self.prior_query = nn.Linear(embed, dim, bias=False)
+        self.prior_score = nn.Linear(embed, 2 * dim, bias=False)  # gain and shift of what the experts see
+        self.to_demand = nn.Linear(embed, A, bias=False)
+        for layer in (self.prior_in, self.prior_query, self.prior_score, self.to_demand):
+            nn.init.zeros_(layer.weight)
         self.queries = nn.Parameter(torch.randn(config.queries, dim) * 0.02)
         self.attend = nn.MultiheadAttention(dim, config.heads, batch_first=True)
         self.norm = nn.LayerNorm(dim)
@@ -78,12 +116,13 @@ class Scorer(nn.Module):
             nn.Dropout(config.dropout),
             nn.Linear(2 * dim, dim),
         )
-        embed = self.clip.text.text_projection.shape[1]
         self.to_kinds = nn.Linear(dim, K * KIND_WIDTH)
         self.kind_text = nn.Linear(embed, KIND_WIDTH, bias=False)
         self.to_embed = nn.Linear(dim, embed)
         self.kind_bias = nn.Parameter(torch.tensor([2.0, 0.0, 0.0, 0.0, 0.0]).repeat(K, 1))
-        self.to_score = nn.Linear(dim, vocab.SCORE_BINS)
+        self.to_score = (
+            Experts(dim, config.experts, vocab.SCORE_BINS) if config.experts > 1 else OneExpert(dim, vocab.SCORE_BINS)
+        )
         self.to_medical = nn.Linear(dim, 1)
         self.register_buffer("prompt_ids", tokenize(prompts.all_texts()), persistent=False)
 
@@ -91,13 +130,25 @@ class Scorer(nn.Module):
         """Views (B, 1 or 3, H, W) -> pooled tower features (B, P)."""
         return backbone.pool(backbone.stage_maps(self.clip.visual.trunk, channels(planes)))
 
-    def anchors(self) -> torch.Tensor:
-        """Text-tower embeddings of all prompts about their mean, unit length, (T, E).
+    def anchors(self, more: Sequence[str] = ()) -> torch.Tensor:
+        """Text-tower embeddings of all prompts and of `more` texts about the prompts' mean, unit length, (T, E).
 
         The mean is what every prompt shares; left in, it hides the difference of two prompts for most of a training.
         """
-        embedded = self.clip.encode_text(self.prompt_ids)
-        return F.normalize(embedded - embedded.mean(0), dim=-1)
+        ids = torch.cat([self.prompt_ids, tokenize(list(more)).to(self.prompt_ids.device)])
+        embedded = self.clip.encode_text(ids)
+        return F.normalize(embedded - embedded[: len(self.prompt_ids)].mean(0), dim=-1)
+
+    def read_prior(self, texts: list[str]) -> torch.Tensor:
+        """Acquisition descriptions -> embeddings (B, E); 0 for one without a word that `prior.legible` lets through."""
+        kept = [legible(text) for text in texts]
+        told = sorted(set(kept) - {""})
+        nothing = self.prior_in.weight.new_zeros(1, self.prior_in.in_features)
+        if not told:
+            return nothing.expand(len(texts), -1)
+        read = F.normalize(self.clip.encode_text(tokenize(told).to(nothing.device)), dim=-1)
+        rows = {text: row for row, text in enumerate(["", *told])}
+        return torch.cat([nothing, read])[[rows[text] for text in kept]]
 
     def forward(
         self, tiles: torch.Tensor, whole: torch.Tensor, statistics: torch.Tensor, modality: torch.Tensor,
@@ -109,17 +160,18 @@ class Scorer(nn.Module):
 
     def fuse(
         self, tiles: torch.Tensor, whole: torch.Tensor, statistics: torch.Tensor, modality: torch.Tensor,
-        anchors: torch.Tensor, tile_mask: torch.Tensor | None = None,
+        anchors: torch.Tensor, tile_mask: torch.Tensor | None = None, prior: torch.Tensor | None = None,
     ) -> Outputs:  # fmt: skip
         """Pooled features -> logits.
 
         tiles (B, V, P), whole (B, P), statistics (B, F) raw, modality (B,) ids with UNKNOWN, anchors (T, E),
-        tile_mask (B, V) True where a tile is padding.
+        tile_mask (B, V) True where a tile is padding, prior (B, E) of `read_prior`.
         """
         b = tiles.shape[0]
         stats = ((statistics - self.statistics_mean) / self.statistics_std).clamp(-6, 6)
         stat = self.statistics_in(stats if self.config.statistics else tiles.new_zeros(b, 1))
-        context = self.modality_in(modality)
+        prior = prior if prior is not None else tiles.new_zeros(b, self.prior_in.in_features)
+        context = self.modality_in(modality) + self.prior_in(prior)
         tokens = [stat[:, None], context[:, None]]
         mask = torch.zeros(b, 2, dtype=torch.bool, device=tiles.device)
         if self.config.use_tower:
@@ -131,10 +183,10 @@ class Scorer(nn.Module):
             pad = tile_mask if tile_mask is not None else mask.new_zeros(b, tiles.shape[1])
             mask = torch.cat([mask, pad, mask.new_zeros(b, 1)], 1)
         sequence = self.drop(self.norm(torch.cat(tokens, 1)))  # B, 2 + V + 1, D
-        query = self.queries.expand(b, -1, -1)
+        query = self.queries + self.prior_query(prior)[:, None]
         read = self._read(query, sequence, mask)
         features = self.mix(torch.cat([read.flatten(1), stat, context], 1))  # B, D
-        return self._classify(features, read, anchors)
+        return self._classify(features, read, anchors, prior)
 
     def _read(self, query: torch.Tensor, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`self.attend` of query (B, Q, D) over sequence (B, S, D); mask (B, S) True where there is nothing.
@@ -152,20 +204,27 @@ class Scorer(nn.Module):
         read = F.scaled_dot_product_attention(q, k, v, attn_mask=~mask[:, None, None, :])
         return self.attend.out_proj(read.transpose(1, 2).flatten(2))
 
-    def _classify(self, features: torch.Tensor, read: torch.Tensor, anchors: torch.Tensor) -> Outputs:
+    def _classify(
+        self, features: torch.Tensor, read: torch.Tensor, anchors: torch.Tensor, prior: torch.Tensor
+    ) -> Outputs:
         kind_anchor, attribute_anchor, modality_anchor, anatomy_anchor = anchors.split(prompts.split_sizes())
         b = features.shape[0]
         scale = self.clip.logit_scale.exp().clamp(max=50.0)
         per_kind = self.to_kinds(features).view(b, K, KIND_WIDTH)
         levels = self.kind_text(kind_anchor).view(K, 5, KIND_WIDTH)
         kinds = scale * torch.einsum("bkd,kld->bkl", per_kind, levels) + self.kind_bias
-        embed = F.normalize(self.to_embed(features), dim=-1)
+        embed = scale * F.normalize(self.to_embed(features), dim=-1)
+        gain, shift = self.prior_score(prior).chunk(2, -1)
+        score, experts = self.to_score(features * (1 + gain) + shift)
         return Outputs(
-            score=self.to_score(features),
+            score=score,
             kinds=kinds,
-            attributes=(scale * embed @ attribute_anchor.T).view(b, A, 2),
-            modality=scale * embed @ modality_anchor.T,
-            anatomy=scale * embed @ anatomy_anchor.T,
+            attributes=(embed @ attribute_anchor.T).view(b, A, 2),
+            modality=embed @ modality_anchor.T,
+            anatomy=embed @ anatomy_anchor.T,
             medical=self.to_medical(features)[:, 0],
             queries=read,
+            experts=experts,
+            embed=embed,
+            demand=self.to_demand(prior),
         )

@@ -105,7 +105,7 @@ def score_line(assessment: Assessment) -> str:
 
 
 def context_lines(assessment: Assessment) -> list[str]:
-    """Sentences that place the score: percentile, probability of reject, utility."""
+    """Sentences that place the score: percentile, probability of reject, utility, the user's own prompts."""
     lines = []
     if assessment.percentile is not None and assessment.modality.value:
         name = vocab.MODALITY_NAMES[assessment.modality.value]
@@ -115,6 +115,8 @@ def context_lines(assessment: Assessment) -> list[str]:
     if assessment.utility:
         task, score = clean(assessment.utility["task"]), assessment.utility["score"]
         lines.append(f"Fitness for {task}: {number(score)} of 1.")
+    for pair in assessment.prompts:
+        lines.append(f"'{clean(pair['good'])}' rather than '{clean(pair['bad'])}': {percent(pair['score'])}.")
     return lines
 
 
