@@ -33,6 +33,7 @@ Progress = Callable[[int, int], None]
 Prompt = tuple[str, str]  # what a good image would be, what a bad one
 BINS = np.linspace(0.0, 4.0, vocab.SCORE_BINS)
 SMALLEST_SIDE_PX = 32
+TASK = "finding faint lesions"  # of training/task_loss.py
 MOST_NAMED = 5  # slices named in warnings
 HEADER_TRUST = 0.1  # a header that names a modality lowers the bar for "not a medical image" to this share
 
@@ -180,6 +181,7 @@ class MedQ:
             scores,
             queries=told.queries[0].numpy(),
             embed=plain.embed[0].numpy(),
+            utility=float(plain.utility.sigmoid()),
             undescribed=float(self._distribution(plain) @ BINS),
             demand=dict(zip(vocab.ATTRIBUTES, told.demand[0].exp().tolist(), strict=True)),
         )
@@ -282,6 +284,7 @@ class MedQ:
             model=self.identity,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             acquisition_fields=sample.acquisition_fields,
+            utility=_utility(able),
         )  # fmt: skip
         return replace(result, description=describe(result))
 
@@ -326,6 +329,12 @@ def _outlier_warnings(scored: Sequence[SliceScores]) -> tuple[str, ...]:
 
 def _mean_attributes(scored: Sequence[SliceScores]) -> dict[str, float]:
     return {name: float(np.mean([s.attributes[name] for s in scored])) for name in vocab.ATTRIBUTES}
+
+
+def _utility(scored: Sequence[SliceScores]) -> dict[str, str | float] | None:
+    """The worst slice's fitness: a lesion may lie on any."""
+    fitness = [s.utility for s in scored if s.utility is not None]
+    return {"task": TASK, "score": min(fitness)} if fitness else None
 
 
 def _percentile(score: float, reference: list[float] | None) -> float | None:

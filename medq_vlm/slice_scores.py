@@ -27,6 +27,7 @@ class SliceScores:
     box: tuple[int, int, int, int]  # x0, y0, x1, y1 around the body, native pixels
     body_share: float  # of the box that is body
     queries: np.ndarray | None = None  # (Q, D) the scorer's learned query tokens, for the language model
+    utility: float | None = None  # fitness for TASK, 0 to 1
     embed: np.ndarray | None = None  # (E,) what meets the text of a prompt
     undescribed: float | None = None  # score without the acquisition description
     demand: dict[str, float] | None = None  # attribute: how much more (above 1) the description asks of it than usual

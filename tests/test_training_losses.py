@@ -34,7 +34,7 @@ def labels(quality_of: list[float], quad: list[int]) -> Labels:
     ids = torch.zeros(n, dtype=torch.long)
     return Labels(
         torch.tensor(quality_of), torch.zeros(n, len(vocab.KINDS)), torch.ones(n), ids, ids, ids, torch.tensor(quad),
-        [""] * n, torch.zeros(n, len(vocab.ATTRIBUTES)),
+        torch.full((n,), torch.nan), [""] * n, torch.zeros(n, len(vocab.ATTRIBUTES)),
     )  # fmt: skip
 
 

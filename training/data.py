@@ -17,6 +17,7 @@ from training import purposes
 from training.synthesize import CODE_OFFSET, CODE_SCALE, VERSIONS
 
 ATTRIBUTE_OF = np.array([vocab.ATTRIBUTES.index(kind.attribute) for kind in vocab.KINDS])  # (K,)
+HARMFUL, FEWEST_TASKS = 0.05, 100  # task loss worth a place on the map, and how many make a map
 STATISTICS_NOISE = 0.25  # standard deviations
 STATISTICS_DROP = 0.3  # share of samples
 
@@ -32,6 +33,7 @@ class Labels:
     anatomy: torch.Tensor  # (B,) id, -1 unknown
     given: torch.Tensor  # (B,) modality id told to the model, UNKNOWN when it has to see for itself
     quad: torch.Tensor  # (B,) versions of one content share it
+    utility: torch.Tensor  # (B,) 0 to 1, NaN where the task was not tried
     texts: list[str]  # B acquisition descriptions, "" where nothing is told
     demand: torch.Tensor  # (B, A): log of what the description asks of an attribute, 0 where it asks nothing special
 
@@ -55,6 +57,9 @@ class Shards:
         lab = self.labels
         lab["severities"] = severities(lab["strengths"], lab["losses"], lab["modality"])
         lab["quality"] = qualities(lab["severities"], lab["medical"])
+        harmful = lab["task_loss"][lab["task_loss"] > HARMFUL]
+        few = len(harmful) < FEWEST_TASKS
+        self.task_map = (0.3, 0.1) if few else (float(harmful.mean()), float(harmful.std() * np.sqrt(3) / np.pi))
         self.shard = np.concatenate([np.full(len(r["medical"]), i) for i, r in enumerate(rows)])
         shapes = self.labels["shape"].astype(np.int64)
         area = shapes.prod(1)
@@ -111,6 +116,7 @@ class Shards:
         return Labels(
             texts=texts,
             demand=torch.from_numpy(np.log(demand)),
+            utility=torch.from_numpy(self.utility(lab["task_loss"][index])),
             quality=torch.from_numpy(quality),
             severities=torch.from_numpy(lab["severities"][index].astype(np.float32)),
             medical=torch.from_numpy(lab["medical"][index].astype(np.float32)),
@@ -119,6 +125,15 @@ class Shards:
             given=torch.from_numpy(given),
             quad=torch.from_numpy(lab["quad"][index].astype(np.int64)),
         )
+
+    def utility(self, task_loss: np.ndarray) -> np.ndarray:
+        """Loss of lesion detectability (training/task_loss.py) -> 0 to 1 by a sigmoid fitted to this split's losses.
+
+        The share of harmful degradations in training that cost the task more (MedQM's quality map, its mean and width
+        taken from the losses as a logistic distribution).
+        """
+        mean, width = self.task_map
+        return (1.0 / (1.0 + np.exp((task_loss - mean) / width))).astype(np.float32)
 
     def _description(self, rng: np.random.Generator, i: int) -> tuple[str, np.ndarray]:
         lab = self.labels

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import stats
 from scipy.optimize import isotonic_regression
 
 from medq_vlm import __version__, checkpoint, vocab
@@ -32,6 +33,7 @@ class Predictions:
     distribution: np.ndarray  # (N, 21)
     severities: np.ndarray  # (N, K)
     medical: np.ndarray  # (N,) probability
+    utility: np.ndarray  # (N,) 0 to 1
 
     @property
     def score(self) -> np.ndarray:
@@ -45,7 +47,7 @@ def predictions(model: Scorer, features: Features, data: Shards) -> Predictions:
     for index in np.array_split(np.arange(len(features.whole)), max(1, len(features.whole) // 256)):
         unknown = torch.full((len(index),), len(vocab.MODALITIES))
         out = run_head(model, features, data.statistics(index), index, features.padded[index], unknown, anchors)
-        parts.append((out.score.softmax(-1), out.severities(), out.medical.sigmoid()))
+        parts.append((out.score.softmax(-1), out.severities(), out.medical.sigmoid(), out.utility.sigmoid()))
     return Predictions(*(torch.cat(p).cpu().numpy() for p in zip(*parts, strict=True)))
 
 
@@ -133,18 +135,28 @@ def export(model: Scorer, features: Features, check: Shards, train: Shards, args
         "training": {
             "samples": len(train), "steps": progress["step"], "head_epochs": args.head_epochs,
             "sources": _counts(train.labels["source"]),
+            "task_map": [round(v, 4) for v in train.task_map],
             "revision": _revision(),
         },
         "validation": {
             "samples": len(found.score),
             "line": str(Figures.of(found.score, found.severities, check, np.arange(len(found.score)))),
             "macro_f1_moderate": round(macro_f1(found.severities, lab), 4),
+            "utility_srcc": _utility_srcc(found.utility, lab["task_loss"]),
         },
     }  # fmt: skip
     folder = Path(args.out) / "nano"
     checkpoint.save(folder, model, train.view, calibration, extra)
     (folder / "CARD.md").write_text(card(extra))
     print(f"wrote {folder}: {extra['validation']}", flush=True)
+
+
+def _utility_srcc(utility: np.ndarray, task_loss: np.ndarray) -> list[float]:
+    """Rank correlation of the fitness with what the task lost, sign turned, and on how many images."""
+    tried = np.isfinite(task_loss)
+    if tried.sum() < 10:
+        return []
+    return [round(-float(stats.spearmanr(utility[tried], task_loss[tried]).statistic), 4), int(tried.sum())]
 
 
 def _counts(names: np.ndarray) -> dict[str, int]:

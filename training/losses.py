@@ -72,6 +72,7 @@ def quality_loss(out: Outputs, labels: Labels) -> dict[str, torch.Tensor]:
         "medical": 0.4 * foreign / unseen.sum().clamp(min=1),
         "rank": 0.5 * rank_loss(out.score_mean(), labels),
         "demand": 0.3 * F.smooth_l1_loss(out.demand, labels.demand),
+        "utility": 0.3 * utility_loss(out.utility, labels.utility),
         "balance": BALANCE * balance(out.experts),
     }
 
@@ -82,6 +83,14 @@ def wording_loss(out: Outputs, labels: Labels, texts: torch.Tensor, attributes: 
     logits = (out.embed @ texts.T).unflatten(1, (-1, 2))
     target = attribute_targets(labels.severities)[:, torch.from_numpy(attributes).to(texts.device)]
     return 0.3 * (soft_cross_entropy(logits, target).mean(1) * weight).sum()
+
+
+def utility_loss(logit: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Cross entropy with a soft target over the samples (B,) on which the task was tried."""
+    tried = torch.isfinite(target)
+    if not tried.any():
+        return logit.sum() * 0.0
+    return F.binary_cross_entropy_with_logits(logit[tried], target[tried])
 
 
 def balance(shares: torch.Tensor) -> torch.Tensor:

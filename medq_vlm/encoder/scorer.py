@@ -32,6 +32,7 @@ class Outputs:
     modality: torch.Tensor  # (B, M)
     anatomy: torch.Tensor  # (B, N)
     medical: torch.Tensor  # (B,): an image of a known modality and not a photograph, page or blank frame
+    utility: torch.Tensor  # (B,): logit of the fitness for finding faint lesions
     queries: torch.Tensor  # (B, Q, D): the tokens that later parts read
     experts: torch.Tensor  # (B, X): how much each expert of the score counts, sum 1
     embed: torch.Tensor  # (B, E): meets texts of `anchors`; the product is a logit
@@ -124,6 +125,7 @@ class Scorer(nn.Module):
             Experts(dim, config.experts, vocab.SCORE_BINS) if config.experts > 1 else OneExpert(dim, vocab.SCORE_BINS)
         )
         self.to_medical = nn.Linear(dim, 1)
+        self.to_utility = nn.Linear(dim, 1)
         self.register_buffer("prompt_ids", tokenize(prompts.all_texts()), persistent=False)
 
     def view_tokens(self, planes: torch.Tensor) -> torch.Tensor:
@@ -223,6 +225,7 @@ class Scorer(nn.Module):
             modality=embed @ modality_anchor.T,
             anatomy=embed @ anatomy_anchor.T,
             medical=self.to_medical(features)[:, 0],
+            utility=self.to_utility(features)[:, 0],
             queries=read,
             experts=experts,
             embed=embed,
