@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from medq_vlm.language.base import SMOLLM2, BaseModel, locate
+from medq_vlm.language.prompt import END, START
 from medq_vlm.schema import ModelError
 
 PRECISIONS = ("nf4", "bf16", "fp32")
@@ -82,9 +83,14 @@ def _convert(gguf: Path, out: Path) -> None:
     del model.config.quantization_config
     model.save_pretrained(out)
     AutoTokenizer.from_pretrained(**where).save_pretrained(out)
-    with (out / "model.safetensors").open("rb") as stream:
+    _stamp(out)
+
+
+def _stamp(folder: Path) -> None:
+    """Write the sha256 of a folder's weights beside them."""
+    with (folder / "model.safetensors").open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    (out / STAMP).write_text(json.dumps({"sha256": digest}))
+    (folder / STAMP).write_text(json.dumps({"sha256": digest}))
 
 
 def load_tokenizer(source: str | Path) -> Any:
@@ -93,9 +99,13 @@ def load_tokenizer(source: str | Path) -> Any:
 
     quiet()
     try:
-        return AutoTokenizer.from_pretrained(str(source))
+        tokenizer = AutoTokenizer.from_pretrained(str(source))
     except (OSError, ValueError) as error:
         raise ModelError(f"The tokenizer of '{source}' cannot be read ({type(error).__name__}).") from None
+    # split into pieces, the marks would be plain text: nothing would end an answer
+    if any(len(tokenizer(mark, add_special_tokens=False)["input_ids"]) != 1 for mark in (START, END)):
+        raise ModelError(f"'{source}' has no tokens {START} and {END}; choose a base model that has, such as Qwen3.")
+    return tokenizer
 
 
 def load_base(source: str | Path, precision: str = "nf4", device: str = "cpu") -> Any:
@@ -108,13 +118,36 @@ def load_base(source: str | Path, precision: str = "nf4", device: str = "cpu") -
     # without bf16 instructions, which most CPUs lack, fp32 arithmetic reads a prompt three times as fast
     exact = precision == "fp32" or (precision == "nf4" and device == "cpu")
     options: dict[str, Any] = {"dtype": torch.float32 if exact else torch.bfloat16}
-    if precision == "nf4":
+    ours = Path(source).parent == cache_root()
+    ready = Path(source) / f"nf4-{str(options['dtype']).removeprefix('torch.')}"
+    if precision == "nf4" and ours and _whole(ready):
+        source = ready
+    elif precision == "nf4":
         options["quantization_config"] = four_bit(options["dtype"])
     try:
         model = AutoModelForCausalLM.from_pretrained(str(source), device_map={"": device}, **options)
     except (OSError, ValueError) as error:
         raise ModelError(f"The language model '{source}' cannot be read ({type(error).__name__}).") from None
+    if precision == "nf4" and ours and source != ready:
+        _keep(model, ready)
     return model.requires_grad_(False)
+
+
+def _keep(model: Any, target: Path) -> None:
+    """Save a quantised model for the next time: rounding the weights takes ten times as long as reading them."""
+    try:
+        work = Path(tempfile.mkdtemp(prefix="quantise-", dir=target.parent))
+    except OSError:
+        return  # a cache that cannot be written costs time and nothing else
+    try:
+        model.save_pretrained(work)
+        _stamp(work)
+        shutil.rmtree(target, ignore_errors=True)
+        work.replace(target)
+    except OSError:
+        pass  # another process may have finished first, or the disk is full
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def four_bit(arithmetic: torch.dtype) -> Any:
