@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
@@ -17,6 +18,7 @@ from medq_vlm.vocab import KIND
 
 LONGEST_QUESTION = 500
 KEPT = 40  # exchanges of one study
+PATIENCE_S = 60.0  # an answer that was told to end does so at its next word
 COMPARE = "Compare with the previous"
 QUICK = ("Why is it poor?", "What should I change at the scanner?", "Where is the problem?", COMPARE)
 ASKS_PLACE = re.compile(r"(?i)\b(where|show|see|locat\w+|which (?:part|region|area|slice)|why)\b")
@@ -49,25 +51,53 @@ def picture_for(study: Study, question: str) -> str:
 
 
 def answer(room: Room, owner: Owner, study: Study, question: str) -> Iterator[str]:
-    """The answer so far, longer with every piece. Kept in the study, also when it was stopped half-way."""
+    """The answer so far, longer with every piece. Kept in the study, also when it was stopped half-way.
+
+    A study says one thing at a time: a new question ends the answer that is being written.
+    """
     question = clean(question)[:LONGEST_QUESTION]
     if not question:
         raise MedQError("Type a question first.")
-    if question == COMPARE:
-        pieces = room.engine.weigh(study, previous(room, owner, study))
-    else:
-        pieces = room.engine.talk(study, question)
+    other = previous(room, owner, study) if question == COMPARE else None
     so_far = ""
+    with silence(study):
+        try:
+            for piece in room.engine.weigh(study, other) if other else room.engine.talk(study, question):
+                so_far += piece
+                yield so_far.strip()
+                if study.hush.is_set():
+                    break
+        finally:
+            if so_far.strip():
+                study.chat.append((question, so_far.strip()))
+                del study.chat[:-KEPT]
+
+
+@contextmanager
+def silence(study: Study) -> Iterator[None]:
+    """End the answer that is being written, and let no other begin. Raises MedQError when it does not end."""
+    study.hush.set()
+    if not study.talking.acquire(timeout=PATIENCE_S):
+        raise MedQError("The last answer is still being written; please ask again in a moment.")
     try:
-        for piece in pieces:
-            so_far += piece
-            yield so_far.strip()
-            if study.hush.is_set():
-                break
+        study.hush.clear()
+        yield
     finally:
-        if so_far.strip():
-            study.chat.append((question, so_far.strip()))
-            del study.chat[:-KEPT]
+        study.talking.release()
+
+
+def retry(study: Study) -> str:
+    """Take back the last exchange, also one that is being written; gives its question, "" when there is none."""
+    study.asked += 1
+    with silence(study):
+        return study.chat.pop()[0] if study.chat else ""
+
+
+def forget(study: Study) -> None:
+    """Forget the conversation, also an answer that is being written."""
+    study.asked += 1
+    with silence(study):
+        study.chat.clear()
 
 
 def previous(room: Room, owner: Owner, study: Study) -> Study:
@@ -85,13 +115,21 @@ def stream(room: Room, owner: Owner, question: str) -> Iterator[tuple[Any, Any]]
     if study is None or study.result is None:
         yield [_said("assistant", "Open a study and let it be assessed first.")], gr.skip()
         return
-    before = messages(study)
-    asked = [*before, _said("user", clean(question)[:LONGEST_QUESTION])]
-    yield asked, ""
+    study.asked += 1
+    number = study.asked
+
+    def shown(said: str) -> tuple[Any, Any]:
+        if room.store.selected(owner) is not study or study.asked != number:
+            return gr.skip(), gr.skip()  # the page shows another study or a newer question by now
+        answered = [_said("assistant", said)] if said else []
+        return [*messages(study), _said("user", clean(question)[:LONGEST_QUESTION]), *answered], gr.skip()
+
+    yield shown("")[0], ""
     try:
         for so_far in answer(room, owner, study, question):
-            yield [*asked, _said("assistant", so_far)], gr.skip()
+            yield shown(so_far)
     except Exception as error:
-        yield [*asked, _said("assistant", explain(error))], gr.skip()
+        yield shown(explain(error))
         return
-    yield messages(study), gr.skip()
+    if room.store.selected(owner) is study and study.asked == number:
+        yield messages(study), gr.skip()

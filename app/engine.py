@@ -88,7 +88,6 @@ class Engine:
         if study.encoded is None or study.result is None:
             raise MedQError("This study was not assessed yet.")
         self.warm()
-        study.hush.clear()
         history = list(study.chat)
         yield from self.medq.ask(study.encoded, study.result, question, history, study.hush.is_set)
 

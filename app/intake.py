@@ -16,6 +16,7 @@ from pathlib import Path
 from medq_vlm.io.guard import Child
 from medq_vlm.io.limits import DEFAULT, MIB, Limits
 from medq_vlm.io.outcome import collect
+from medq_vlm.io.sniff import HEAD_BYTES, kind_of
 from medq_vlm.report.content import clean, short_path
 from medq_vlm.schema import ImageSample, IngestError, MedQError
 
@@ -113,12 +114,14 @@ class Reader:
         problems: list[str] = []
         for group in groups:
             good, bad = self._run(group)
+            strange = _passed_over(group)
             try:
                 samples += [replace(one, path=given_name(one.path, group)) for one in collect(_name(group), good, bad)]
             except IngestError:
-                if not bad:
+                if not bad and not strange:
                     problems.append(f"{group[0].name}: it holds no image.")
             problems += [given_name(str(error), group) for error in bad]
+            problems += strange
         return Taken(samples, problems)
 
     def warm(self) -> None:
@@ -151,6 +154,12 @@ def together(files: Sequence[Named]) -> bytes:
         for number, file in enumerate(files, start=1):
             archive.writestr(f"{number:06d}", file.data)
     return out.getvalue()
+
+
+def _passed_over(group: Sequence[Named]) -> list[str]:
+    """A sentence for each of several files that is of no image kind: an archive is silent about them."""
+    strange = [one.name for one in group if kind_of(one.data[:HEAD_BYTES]) is None] if len(group) > 1 else []
+    return [f"{clean(name)}: this is not an image in a known format." for name in strange]
 
 
 MEMBER = re.compile(re.escape(TOGETHER) + r" \(file (\d+)\)")  # how io names a member of the archive

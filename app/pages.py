@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import gradio as gr
@@ -14,8 +17,11 @@ from app.room import Room, explain, time_left
 from app.store import Owner, Study
 from medq_vlm import about, vocab
 from medq_vlm.report.content import DISCLAIMER, SCALE, image_name
+from medq_vlm.schema import MedQError
 
 Values = tuple[Any, ...]
+APP_LIBRARIES = ("transformers", "peft", "bitsandbytes", "gradio")
+SHOWN = 5  # problems of an upload that are told one by one
 KEEP = gr.skip()
 
 
@@ -34,9 +40,27 @@ def label(study: Study) -> str:
     count = f" \u00b7 {study.sample.slices} images" if study.sample.slices > 1 else ""
     result = study.result
     if result is None:
-        return f"{study.name}{count}\nnot assessed"
-    said = "not assessable" if result.score is None else f"{result.score:.1f} {result.verdict}"
+        return f"{study.name}{count}\n{'not assessed' if study.state == 'waiting' else study.state}"
+    said = "not assessable" if result.score is None else f"{panel.score_text(result.score)} {result.verdict}"
     return f"{study.name}\n{image_name(result)} \u00b7 {said}"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How far a page's waiting studies are, in slices, which take about the same time each."""
+
+    words: str  # "2 of 5: ", "" for one alone
+    behind: int  # slices of the studies before this one
+    total: int
+    begun: float
+
+    def share(self, done: int) -> float:
+        return (self.behind + done) / self.total
+
+    def left(self, done: int) -> str:
+        """The time left for all, in words."""
+        done += self.behind
+        return time_left((time.monotonic() - self.begun) / done * (self.total - done) if done else None)
 
 
 class Pages:
@@ -48,17 +72,21 @@ class Pages:
         self.room = room
 
     # --- reading tab: upload, status, stop, series, data, panel, description, fields, changed
-    def receive(self, paths: list[str] | None, request: gr.Request) -> Values:
+    def receive(self, paths: list[str] | None, request: gr.Request) -> Iterator[Values]:
         """Read an upload and show its first image at once."""
-        owner = owner_of(request)
+        owner, count = owner_of(request), len(paths or [])
+        yield (KEEP, panel.progress(f"Reading {count} files\u2026" if count > 1 else "Reading\u2026"), *[KEEP] * 8)
         try:
             studies, problems = self.room.receive(owner, paths or [])
         except Exception as error:
-            return (None, panel.notice(explain(error), "error"), *[KEEP] * 8)
+            yield (None, panel.notice(explain(error), "error"), *[KEEP] * 8)
+            return
         if studies:
             self.room.store.select(owner, studies[0].token)
-        kind = "error" if problems else "info"
-        return (None, panel.notice(" ".join(problems[:5]), kind), KEEP, *self._state(owner))
+        more = len(problems) - SHOWN
+        self.room.store.note(owner, " ".join(problems[:SHOWN]) + (f" And {more} more." if more > 0 else ""))
+        words = panel.progress("Waiting for its turn\u2026") if studies else panel.notice("")
+        yield (None, self._told(owner, words), KEEP, *self._state(owner))
 
     def open_example(self, name: str | None, request: gr.Request) -> Values:
         """Open an example as if it had been dropped."""
@@ -67,17 +95,20 @@ class Pages:
             self.room.store.select(owner, self.room.open_example(owner, name or "").token)
         except Exception as error:
             return (None, KEEP, panel.notice(explain(error), "error"), *[KEEP] * 8)
-        return (None, KEEP, panel.notice(""), KEEP, *self._state(owner))
+        self.room.store.note(owner, "")
+        return (None, KEEP, panel.progress("Waiting for its turn\u2026"), KEEP, *self._state(owner))
 
     def assess_waiting(self, request: gr.Request) -> Iterator[Values]:
         """Assess every study of the page that has no result, and show each when it is done."""
         owner = owner_of(request)
-        done: set[str] = set()
-        while waiting := [one for one in self.room.store.studies(owner) if _waits(one) and one.token not in done]:
-            total = len(done) + len(waiting)
-            of = f"{len(done) + 1} of {total}: " if total > 1 else ""
-            done.add(waiting[0].token)
-            yield from self._assess(owner, waiting[0], None, of)
+        done, behind, begun = 0, 0, time.monotonic()
+        while waiting := [one for one in self.room.store.studies(owner) if one.state == "waiting"]:
+            total = done + len(waiting)
+            words = f"{done + 1} of {total}: " if total > 1 else ""
+            slices = sum(one.sample.slices for one in waiting)
+            yield from self._assess(owner, waiting[0], None, Way(words, behind, behind + slices, begun))
+            done += 1
+            behind += waiting[0].sample.slices
 
     def rerun(self, description: str, request: gr.Request) -> Iterator[Values]:
         """Assess the shown study with the description in the box and say what changed."""
@@ -86,31 +117,48 @@ class Pages:
         if study is None:
             yield (KEEP, panel.notice("Open a study first.", "error"), *[KEEP] * 8)
             return
-        yield from self._assess(owner, study, description, "")
+        yield from self._assess(owner, study, description, Way("", 0, study.sample.slices, time.monotonic()))
 
-    def _assess(self, owner: Owner, study: Study, description: str | None, of: str) -> Iterator[Values]:
-        plain = html.unescape(study.name)
-        yield (KEEP, panel.progress(f"{of}Assessing {plain}\u2026", 0), gr.update(visible=True), *[KEEP] * 7)
+    def _assess(self, owner: Owner, study: Study, description: str | None, way: Way) -> Iterator[Values]:
+        plain = f"{way.words}Assessing {html.unescape(study.name)}"
+        first = self._told(owner, panel.progress(f"{plain}\u2026", way.share(0)))
+        choices = self._choices(owner)
+        yield (KEEP, first, gr.update(visible=True), choices, *[KEEP] * 6)
         try:
             for step in self.room.assess(study, description):
                 if step.result is None:
-                    left = time_left(step.left_s)
-                    words = f"{of}Assessing {plain}: {step.done} of {step.total}" + (f", {left}" if left else "")
-                    share = step.done / step.total
-                    yield (KEEP, panel.progress(words, share), gr.update(visible=True), *[KEEP] * 7)
+                    slices = f": {step.done} of {step.total}" if step.total > 1 else ""
+                    words = ", ".join(part for part in (f"{plain}{slices}", way.left(step.done)) if part)
+                    yield (KEEP, self._told(owner, panel.progress(words, way.share(step.done))), *[KEEP] * 8)
         except Exception as error:
             kind = "info" if isinstance(error, Stopped) else "error"
-            yield (KEEP, panel.notice(explain(error), kind), gr.update(visible=False), *self._state(owner))
+            words = self._told(owner, panel.notice(explain(error), kind))
+            yield (KEEP, words, gr.update(visible=False), *self._state(owner))
             return
         note = "The graphics card was full: the model runs on the processor now." if self.room.engine.fell_back else ""
-        yield (KEEP, panel.notice(note), gr.update(visible=False), *self._state(owner))
+        yield (KEEP, self._told(owner, panel.notice(note)), gr.update(visible=False), *self._state(owner))
+
+    def _told(self, owner: Owner, words: str) -> str:
+        """A status with what the last upload's owner must know below it."""
+        note = self.room.store.note(owner)
+        return words + (panel.notice(note, "error") if note else "")
 
     def stop(self, request: gr.Request) -> Values:
-        """End what runs for this page."""
+        """End what runs for this page: status, stop, go, series."""
+        owner = owner_of(request)
+        for study in self.room.store.studies(owner):
+            study.stop.set()
+            if study.result is None and study.state != "failed":
+                study.state = "stopped"
+        words = panel.notice("Stopped. The images stay open.")
+        return words, gr.update(visible=False), gr.update(visible=True), self._choices(owner)
+
+    def resume(self, request: gr.Request) -> Any:
+        """Let what was stopped wait for its turn again: go."""
         for study in self.room.store.studies(owner_of(request)):
-            if study.result is None:
-                study.stop.set()
-        return panel.notice("Stopped. The images stay open."), gr.update(visible=False)
+            if study.state == "stopped":
+                study.state = "waiting"
+        return gr.update(visible=False)
 
     def show(self, token: str | None, request: gr.Request) -> Values:
         """Show another series: data, panel, description, fields, changed."""
@@ -168,10 +216,14 @@ class Pages:
 
     def retry(self, request: gr.Request) -> Iterator[Values]:
         """Answer the last question again."""
-        study = self.room.store.selected(owner_of(request))
-        if study is not None and study.chat:
-            question, _ = study.chat.pop()
-            yield from chat.stream(self.room, owner_of(request), question)
+        owner = owner_of(request)
+        study = self.room.store.selected(owner)
+        try:
+            question = chat.retry(study) if study is not None else ""
+        except MedQError:
+            question = ""
+        if question:
+            yield from chat.stream(self.room, owner, question)
         else:
             yield KEEP, KEEP
 
@@ -179,7 +231,8 @@ class Pages:
         """Forget the conversation about the shown study."""
         study = self.room.store.selected(owner_of(request))
         if study is not None:
-            study.chat.clear()
+            with contextlib.suppress(MedQError):
+                chat.forget(study)
 
     def hush(self, request: gr.Request) -> None:
         """End the answer at the next word."""
@@ -209,9 +262,10 @@ class Pages:
         return panel.viewer_data(a), panel.viewer_data(b), words
 
     # --- worklist tab: upload, status, stop, table, links, series, data, panel, description, fields
-    def receive_batch(self, paths: list[str] | None, wanted: str, request: gr.Request) -> Values:
+    def receive_batch(self, paths: list[str] | None, wanted: str, request: gr.Request) -> Iterator[Values]:
         """Read many files into the worklist."""
-        return self._listed(self.receive(paths, request), wanted, owner_of(request))
+        for values in self.receive(paths, request):
+            yield self._listed(values, wanted, owner_of(request))
 
     def assess_batch(self, wanted: str, request: gr.Request) -> Iterator[Values]:
         """Assess what waits and keep the table up to date."""
@@ -268,6 +322,7 @@ class Pages:
             ("Memory", f"{store.studies} studies of a page; forgotten {store.idle_s / 3600:.0f} h after the last use"),
             ("Python", str(facts["python"])),
             *((name, str(version or "not installed")) for name, version in facts["libraries"].items()),
+            *((name, str(about.installed(name) or "not installed")) for name in APP_LIBRARIES),
         ]
         body = "".join(f"<dt>{html.escape(n)}</dt><dd>{html.escape(v)}</dd>" for n, v in rows)
         return (
@@ -277,10 +332,6 @@ class Pages:
             "is written to disk, sent anywhere or counted.</p><h3>Examples</h3><p>The list at the left of the reading "
             "tab opens real images that come with the DICOM library and phantoms made by code.</p></div>"
         )
-
-
-def _waits(study: Study) -> bool:
-    return study.result is None and not study.stop.is_set()
 
 
 def _wanted(study: Study, wanted: str) -> bool:

@@ -61,11 +61,17 @@ def _verdict(result: Assessment) -> str:
     level = vocab.score_word(result.score)
     context = "".join(f"<li>{_e(line)}</li>" for line in content.context_lines(result))
     return (
-        f'<header class="mq-verdict {result.verdict}"><div class="mq-score"><b>{result.score:.1f}</b><span>of 4</span>'
-        f"</div><div><strong>{_e(word)}</strong> <span>{_e(meaning)}</span>"
+        f'<header class="mq-verdict {result.verdict}"><div class="mq-score"><b>{score_text(result.score)}</b>'
+        f"<span>of 4</span></div><div><strong>{_e(word)}</strong> <span>{_e(meaning)}</span>"
         f'<p>Nearest level: {_e(level)}. {interval}</p></div></header>{_gauge(result)}<ul class="mq-context">'
         f"{context}</ul>"
     )
+
+
+def score_text(score: float) -> str:
+    """One decimal, two where one would stand on the other side of a verdict's bound: 1.45, a reject, is not 1.5."""
+    short = f"{score:.1f}"
+    return short if vocab.verdict_word(float(short)) == vocab.verdict_word(score) else f"{score:.2f}"
 
 
 def _gauge(result: Assessment) -> str:
@@ -108,9 +114,10 @@ def _findings(result: Assessment, review: Review) -> str:
 def _finding(number: int, finding: Finding, review: Review) -> str:
     level = vocab.SEVERITIES.index(finding.severity)
     blocks = "".join(f'<i class="{"on" if step <= level else ""}"></i>' for step in (1, 2, 3))
-    rows = [("Where", content.place(finding.location)), ("Evidence", content.evidence_line(finding.evidence)),
-            ("Cause", finding.cause), ("Impact", finding.impact), ("Remedy", finding.remedy)]  # fmt: skip
-    details = "".join(f"<dt>{name}</dt><dd>{_e(content.capital(value))}</dd>" for name, value in rows if value)
+    rows = [("Where", _e(content.capital(content.place(finding.location)))), ("Evidence", _evidence(finding.evidence)),
+            *((name, _e(content.capital(value))) for name, value in
+              (("Cause", finding.cause), ("Impact", finding.impact), ("Remedy", finding.remedy)))]  # fmt: skip
+    details = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows if value)
     name = _e(content.capital(vocab.KIND[finding.kind].plain))
     return (
         f'<article class="mq-finding {finding.severity}" data-kind="{finding.kind}">'
@@ -120,6 +127,26 @@ def _finding(number: int, finding: Finding, review: Review) -> str:
         f'<span class="mq-soft">{content.percent(finding.confidence)} sure</span></button>'
         f"<dl>{details}</dl>{_chips(finding.kind, review)}</article>"
     )
+
+
+def _evidence(measured: Sequence[Measurement]) -> str:
+    """One line for each measurement: name, value, expected range."""
+    return "".join(
+        f"<div>{_e(content.capital(content.measure_name(m.name)))} <b>{_value(m)}</b>"
+        + (f" <span>expected {_range(m.expected)}</span>" if m.expected else "")
+        + "</div>"
+        for m in measured
+    )
+
+
+def _value(measured: Measurement) -> str:
+    """The value with its unit; a ratio or a fraction has none worth reading."""
+    unit = "" if measured.unit in ("ratio", "fraction") else measured.unit
+    return _e(f"{content.number(measured.value)} {unit}".strip())
+
+
+def _range(expected: str) -> str:
+    return _e(expected.replace("<=", "\u2264").replace(">=", "\u2265"))
 
 
 def _chips(kind: str, review: Review) -> str:
@@ -174,8 +201,8 @@ def _attributes(result: Assessment) -> str:
 
 def _measures(measured: Sequence[Measurement]) -> str:
     rows = "".join(
-        f"<tr><td>{_e(content.capital(content.measure_name(m.name)))}</td><td>{_e(content.measurement_value(m))}</td>"
-        f"<td>{_e(m.expected)}</td></tr>"
+        f"<tr><td>{_e(content.capital(content.measure_name(m.name)))}</td><td>{_value(m)}</td>"
+        f"<td>{_range(m.expected)}</td></tr>"
         for m in measured
     )
     head = "<tr><th>Measure</th><th>Value</th><th>Expected</th></tr>"
@@ -220,9 +247,10 @@ def notice(words: str, kind: str = "info") -> str:
     return f'<div class="mq-status {kind}" role="{role}">{_e(words)}</div>'
 
 
-def progress(words: str, share: float) -> str:
-    """Status with a bar; `share` 0 to 1."""
-    bar = f'<progress max="100" value="{100 * share:.0f}"></progress>'
+def progress(words: str, share: float | None = None) -> str:
+    """Status with a bar; `share` 0 to 1, None when nobody knows how far it is."""
+    value = "" if share is None else f' value="{100 * share:.0f}"'
+    bar = f'<progress max="100"{value}></progress>'
     return f'<div class="mq-status busy" role="status">{_e(words)}{bar}</div>'
 
 

@@ -38,11 +38,16 @@ class Room:
         """Uploaded files to studies of `owner`, and a sentence for each that failed. Raises MedQError."""
         taken = self.reader.read(take(paths, self.limits))
         studies, problems = [], list(taken.problems)
+        gone = self.store.forgotten(owner)
         for sample in taken.samples:
             try:
                 studies.append(self.store.add(owner, clean(sample.path), sample))
             except MedQError as error:
                 problems.append(str(error))
+        if gone := self.store.forgotten(owner) - gone:
+            problems.append(
+                f"{gone} older {'study was' if gone == 1 else 'studies were'} removed from memory to make room."
+            )
         return studies, problems
 
     def open_example(self, owner: Owner, name: str) -> Study:
@@ -53,10 +58,22 @@ class Room:
         """Assess a study and keep the result. A description is cut to a sane length; None keeps the header's."""
         if description is not None:
             description = clean(description)[:LONGEST_DESCRIPTION]
-        for step in self.engine.assess(study, description):
-            if step.result is not None:
-                study.before, study.result, study.encoded = study.result, step.result, step.encoded
-            yield step
+        study.state = "assessing"
+        try:
+            for step in self.engine.assess(study, description):
+                if step.result is not None:
+                    study.before, study.result, study.encoded = study.result, step.result, step.encoded
+                    study.state = "done"
+                yield step
+        except (Stopped, GeneratorExit):
+            study.state = "stopped"
+            raise
+        except Exception:
+            study.state = "failed"
+            raise
+        finally:
+            if study.result is not None:  # of an earlier run
+                study.state = "done"
 
 
 def example(name: str) -> ImageSample:
@@ -90,7 +107,7 @@ def example(name: str) -> ImageSample:
 def explain(error: BaseException) -> str:
     """A sentence for a person. The words of any error but ours may quote a header: they go nowhere."""
     if isinstance(error, Stopped):
-        return "Stopped. The images stay open; press Assess again to start over."
+        return "Stopped. The images stay open."
     if isinstance(error, MedQError | IngestError):
         return clean(error)
     frames = traceback.extract_tb(error.__traceback__)

@@ -20,6 +20,7 @@ from app.store import Store
 from medq_vlm.schema import MedQError
 
 gr = ui.gr
+GRACE_S = 2  # an open page keeps a connection for ever: do not wait for it
 
 
 def web(room: Room, logins: Credentials) -> App:
@@ -64,7 +65,10 @@ def serve(host: str, port: int, logins: Credentials, preset: str, cache: Path) -
     ended = every(SWEEP_S, tidy)
     print(f"MedQ reading room: http://{host}:{port}  (Ctrl-C ends it). Not a medical device.", flush=True)
     try:
-        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, server_header=False)  # type: ignore[arg-type]
+        uvicorn.run(
+            app, host=host, port=port, log_level="warning", access_log=False, server_header=False,  # type: ignore[arg-type]
+            timeout_graceful_shutdown=GRACE_S,
+        )  # fmt: skip
     finally:
         ended.set()
         room.reader.close()

@@ -22,7 +22,7 @@ GIB = 1024**3
 class Bounds:
     """How much the app keeps; the oldest goes first."""
 
-    studies: int = 64  # of one page
+    studies: int = 512  # of one page: a worklist of a day
     page_bytes: int = 2 * GIB  # pixels of one page's studies
     all_bytes: int = 6 * GIB  # pixels of all pages
     pages: int = 64  # open pages
@@ -58,6 +58,9 @@ class Study:
     heat: OrderedDict[tuple[int, str], np.ndarray] = field(default_factory=OrderedDict)
     stop: threading.Event = field(default_factory=threading.Event)  # set: the assessment is to end
     hush: threading.Event = field(default_factory=threading.Event)  # set: the answer is to end
+    talking: threading.Lock = field(default_factory=threading.Lock)  # held while an answer is written
+    asked: int = 0  # questions so far: an answer that a newer question ended shows nothing more
+    state: str = "waiting"  # then assessing, done, stopped or failed
 
     @property
     def size_bytes(self) -> int:
@@ -72,6 +75,8 @@ class Page:
     studies: OrderedDict[str, Study] = field(default_factory=OrderedDict)
     used: float = 0.0
     current: str | None = None  # token of the study that is shown
+    forgotten: int = 0  # studies that went to make room
+    note: str = ""  # what the last upload's owner must know; shown until the next one
 
     @property
     def size_bytes(self) -> int:
@@ -98,10 +103,12 @@ class Store:
             page.studies[study.token] = study
             while len(page.studies) > self.bounds.studies or page.size_bytes > self.bounds.page_bytes:
                 self._forget(page, next(iter(page.studies)))
+                page.forgotten += 1
             while len(self._pages) > self.bounds.pages or self._all_bytes() > self.bounds.all_bytes:
                 oldest = next(iter(self._pages))
                 if oldest == owner:  # alone and still too much: its own oldest study goes
                     self._forget(page, next(iter(page.studies)))
+                    page.forgotten += 1
                 else:
                     self.drop(oldest)
         return study
@@ -128,6 +135,21 @@ class Store:
         with self._lock:
             page = self._pages.get(owner)
             return list(page.studies.values()) if page else []
+
+    def forgotten(self, owner: Owner) -> int:
+        """How many studies of a page went to make room for newer ones."""
+        with self._lock:
+            page = self._pages.get(owner)
+            return page.forgotten if page else 0
+
+    def note(self, owner: Owner, words: str | None = None) -> str:
+        """What the page must go on telling; `words` replaces it."""
+        with self._lock:
+            page = self._pages.get(owner)
+            if words is not None and (page or words):
+                page = self._touch(owner)
+                page.note = words
+            return page.note if page else ""
 
     def select(self, owner: Owner, token: str | None) -> Study | None:
         """Make a study the one that is shown."""

@@ -16,6 +16,7 @@ from app.pages import Pages
 from app.room import EXAMPLES, LONGEST_DESCRIPTION, Room
 
 STATIC = Path(__file__).parent / "static"
+SCRIPTS = ("viewer.js", "page.js")
 TITLE = "MedQ reading room"
 MODEL_QUEUE = "model"  # every event that runs the model shares these places
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "DejaVu Sans", "sans-serif"]
@@ -39,14 +40,21 @@ def theme() -> gr.themes.Base:
         "background_fill_primary": "var(--mq-panel)", "background_fill_secondary": "var(--mq-raised)",
         "button_secondary_background_fill": "var(--mq-raised)", "button_secondary_text_color": "var(--mq-ink)",
         "button_primary_background_fill": "var(--mq-accent)", "button_primary_text_color": "var(--mq-panel)",
-        "input_border_color": "var(--mq-line)",
+        "input_border_color": "var(--mq-line)", "button_border_width": "1px",
+        "button_secondary_border_color": "var(--mq-line)", "button_primary_border_color": "var(--mq-accent)",
+        "button_secondary_background_fill_hover": "var(--mq-raised)",
+        "button_secondary_border_color_hover": "var(--mq-accent)",
+        "button_primary_background_fill_hover": "var(--mq-accent)",
+        "checkbox_background_color": "var(--mq-raised)", "checkbox_background_color_selected": "var(--mq-accent)",
+        "checkbox_border_color_selected": "var(--mq-accent)", "checkbox_border_color_focus": "var(--mq-accent)",
     }  # fmt: skip
+    look.set(color_accent="var(--mq-accent)")
     return look.set(**{key: value for name, value in same.items() for key in (name, f"{name}_dark")})  # type: ignore[arg-type]
 
 
 def head() -> str:
-    """The viewer's script, in the page itself."""
-    return f"<script>{(STATIC / 'viewer.js').read_text(encoding='utf-8')}</script>"
+    """The page's scripts, in the page itself."""
+    return "".join(f"<script>{(STATIC / name).read_text(encoding='utf-8')}</script>" for name in SCRIPTS)
 
 
 def style() -> str:
@@ -73,6 +81,7 @@ def build(room: Room) -> gr.Blocks:
                     example = gr.Dropdown(list(EXAMPLES), value=None, label="Open an example", elem_id="mq-example")
                     status = gr.HTML(panel.notice(""), elem_id="mq-status")
                     stop = gr.Button("Stop", size="sm", visible=False, elem_id="mq-stop")
+                    go = gr.Button("Go on", size="sm", visible=False, elem_id="mq-go")
                     series = gr.Radio([], label="Series", elem_id="mq-series")
                     forget = gr.Button("Remove all", size="sm", elem_id="mq-forget")
                 with gr.Column(scale=5, min_width=480):
@@ -82,7 +91,7 @@ def build(room: Room) -> gr.Blocks:
                     with gr.Tab("Assessment"):
                         shown = gr.HTML(panel.panel(None), elem_id="mq-panel-box")
                     with gr.Tab("Chat", visible=bool(room.engine.language)):
-                        talk = gr.Chatbot([], height=420, show_label=False, buttons=["copy"], feedback_options=None,
+                        talk = gr.Chatbot([], height=420, show_label=False, buttons=["copy_all"], feedback_options=None,
                                           placeholder="Ask about the open study.", elem_id="mq-chat")  # fmt: skip
                         with gr.Row(elem_id="mq-quick"):
                             quick = [gr.Button(words, size="sm", min_width=60) for words in chat.QUICK]
@@ -118,14 +127,15 @@ def build(room: Room) -> gr.Blocks:
                     with gr.Column(min_width=220):
                         wanted = gr.Dropdown(list(pages.FILTERS), value=pages.FILTERS[0], label="Show",
                                              elem_id="mq-filter")  # fmt: skip
-                        batch_stop = gr.Button("Stop", size="sm", visible=False)
+                        batch_stop = gr.Button("Stop", size="sm", visible=False, elem_id="mq-batch-stop")
+                        batch_go = gr.Button("Go on", size="sm", visible=False, elem_id="mq-batch-go")
                 batch_status = gr.HTML(panel.notice(""), elem_id="mq-batch-status")
                 table = gr.Dataframe(headers=list(worklist.HEADERS), datatype=list(worklist.TYPES), interactive=False,  # type: ignore[arg-type]
                                      show_search="search", label="Click a row to open it", max_height=520,
                                      elem_id="mq-table")  # fmt: skip
                 links = gr.HTML(elem_id="mq-links")
-            with gr.Tab("Model", id="model"):
-                gr.HTML(pages.model_page())
+            with gr.Tab("Model", id="model") as model_tab:
+                facts = gr.HTML(pages.model_page())
 
         reading = [upload, status, stop, series, data, shown, described, fields, changed, talk]
         viewing = [data, shown, described, fields, changed, talk]
@@ -142,9 +152,8 @@ def build(room: Room) -> gr.Blocks:
         run_example = opened.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
         series.input(pages.show, [series], viewing, **quiet(queue=False))  # type: ignore[arg-type]
         rerun = again.click(pages.rerun, [described], reading, **quiet(**model))  # type: ignore[arg-type]
-        for button, where in ((stop, [status, stop]), (batch_stop, [batch_status, batch_stop])):
-            button.click(pages.stop, None, where, **quiet(queue=False), cancels=[run, run_example, rerun])  # type: ignore[arg-type]
-        forget.click(pages.clear, None, reading, **quiet(queue=False))  # type: ignore[arg-type]
+        forgotten = forget.click(pages.clear, None, reading, **quiet(queue=False))  # type: ignore[arg-type]
+        forgotten.then(lambda: [gr.update(visible=False)] * 2, None, [go, batch_go], **quiet(queue=False))  # type: ignore[arg-type]
 
         said: list[Any] = [talk, question]
         for begin in (send.click, question.submit):
@@ -166,7 +175,18 @@ def build(room: Room) -> gr.Blocks:
         wanted.input(pages.rows, [wanted], [table, links], **quiet(queue=False))  # type: ignore[arg-type]
         listed = batch.upload(pages.receive_batch, [batch, wanted], listing, **quiet(concurrency_limit=4))  # type: ignore[arg-type]
         worked = listed.success(pages.assess_batch, [wanted], listing, **quiet(**model))  # type: ignore[arg-type]
-        batch_stop.click(None, None, None, cancels=[worked])
+        go_on = go.click(pages.resume, None, [go], **quiet(queue=False))  # type: ignore[arg-type]
+        resumed = go_on.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
+        batch_go_on = batch_go.click(pages.resume, None, [batch_go], **quiet(queue=False))  # type: ignore[arg-type]
+        batch_resumed = batch_go_on.success(pages.assess_batch, [wanted], listing, **quiet(**model))  # type: ignore[arg-type]
+        running = [run, run_example, rerun, worked, resumed, batch_resumed]
+        for button, where in (
+            (stop, [status, stop, go, series]),
+            (batch_stop, [batch_status, batch_stop, batch_go, series]),
+        ):
+            stopped = button.click(pages.stop, None, where, **quiet(queue=False), cancels=running)  # type: ignore[arg-type]
+            stopped.then(pages.rows, [wanted], [table, links], **quiet(queue=False))  # type: ignore[arg-type]
+        model_tab.select(pages.model_page, None, facts, **quiet(queue=False))  # type: ignore[arg-type]
         table.select(pages.open_row, None, [tabs, series, *viewing], **quiet(queue=False))  # type: ignore[arg-type]
 
         page.load(pages.arrive, None, [series], **quiet(queue=False))  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from medq_vlm.batch import COLUMNS, row_of
 from medq_vlm.report.content import capital, image_name
 from medq_vlm.schema import MedQError
 
-HEADERS = ("No", "File", "Image", "Slices", "Score", "Verdict", "Worst finding", "Severity", "Reject", "Review",
+HEADERS = ("No", "File", "Image", "Slices", "Score", "Verdict", "Worst finding", "Severity", "Reject %", "Review",
            "Status")  # fmt: skip
 TYPES = ("number", "str", "str", "number", "number", "str", "str", "str", "number", "str", "str")
 FORMULA = tuple("=+-@\t\r")
@@ -30,7 +30,7 @@ def _row(number: int, study: Study) -> list[object]:
     if result is None:
         modality = study.sample.modality
         name = vocab.MODALITY_NAMES[modality] if modality else "Image"
-        return [number, study.name, capital(name), study.sample.slices, None, "", "", "", None, "", "waiting"]
+        return [number, study.name, capital(name), study.sample.slices, None, "", "", "", None, "", study.state]
     worst = result.findings[0] if result.findings else None
     return [
         number,
@@ -41,7 +41,7 @@ def _row(number: int, study: Study) -> list[object]:
         result.verdict or "not assessable",
         vocab.KIND[worst.kind].plain if worst else "",
         worst.severity if worst else "",
-        None if result.reject_probability is None else round(result.reject_probability, 2),
+        None if result.reject_probability is None else round(100 * result.reject_probability),
         study.review.verdict or ("reviewed" if study.review else ""),
         "done",
     ]

@@ -79,6 +79,7 @@ def test_images_keep_the_names_they_came_with_and_failures_are_named(reader: Rea
     files = [Named(name, example(name).read_bytes()) for name in (CT_SMALL, MR_SMALL)]
     taken = reader.read([*files, Named("notes.txt", b"hello")])
     assert sorted(one.path for one in taken.samples) == sorted([CT_SMALL, MR_SMALL])
+    assert taken.problems == ["notes.txt: this is not an image in a known format."]
     alone = reader.read([Named("notes.txt", b"hello")])
     assert alone.samples == [] and len(alone.problems) == 1 and alone.problems[0].startswith("notes.txt")
 

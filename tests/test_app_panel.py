@@ -31,7 +31,8 @@ def test_every_finding_has_place_evidence_cause_remedy_and_chips() -> None:
         assert f'data-kind="{finding.kind}"' in page
     for words in (
         "Upper centre",
-        "noise SD 41.2 HU",
+        "Noise SD <b>41.2 HU</b>",
+        "\u2264 25",
         "expected",
         "Remedy",
         "Cause",

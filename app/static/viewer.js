@@ -3,8 +3,8 @@
 (() => {
   "use strict";
   const AHEAD = 4, KEPT = 48, HOVER_MS = 40, DRAG_MS = 30;
-  const remembered = new Map(); // token: slice, window and toggles, so that each series opens as it was left
-  const viewers = {};
+  const remembered = new Map(); // viewer and token: slice, window, toggles; each series opens as it was left there
+  const viewers = {}; // by the name of their place: main, a, b
   const shape = (tag, attributes) => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -46,16 +46,18 @@
       this.show(null);
     }
 
-    get state() { return remembered.get(this.study.token); }
+    key(study) { return `${this.root.dataset.viewer}:${study.token}`; }
+
+    get state() { return remembered.get(this.key(this.study)); }
 
     show(study) {
       const same = study && this.study && study.token === this.study.token;
       this.study = study;
       this.root.classList.toggle("empty", !study);
       if (!study) { this.slice.removeAttribute("src"); this.drawBoxes(); return; }
-      if (!remembered.has(study.token)) {
+      if (!remembered.has(this.key(study))) {
         const first = study.presets[0];
-        remembered.set(study.token, { index: 0, window: first ? [first.centre, first.width] : null, preset: 0,
+        remembered.set(this.key(study), { index: 0, window: first ? [first.centre, first.width] : null, preset: 0,
           boxes: true, heat: false, finding: null, zoom: 1, x: 0, y: 0 });
         this.state.index = Math.floor(study.slices / 2);
       }
@@ -114,8 +116,10 @@
       this.root.querySelector("[data-position]").textContent = `${state.index + 1} / ${study.slices}`;
       if (state.window) { this.centre.value = text(state.window[0]); this.width.value = text(state.window[1]); }
       this.preset.value = state.preset;
-      for (const button of this.root.querySelectorAll("[data-toggle]"))
-        button.setAttribute("aria-pressed", state[button.dataset.toggle]);
+      for (const button of this.root.querySelectorAll("[data-toggle]")) {
+        button.disabled = study.findings.length === 0; // nothing to mark
+        button.setAttribute("aria-pressed", state[button.dataset.toggle] && !button.disabled);
+      }
       const score = study.scores[state.index];
       this.corner("tl", `${study.name}\n${study.plane} ${state.index + 1} of ${study.slices}` +
         (score === undefined ? "" : `\nscore ${score.toFixed(2)} of 4`));
@@ -342,104 +346,5 @@
     }
   }
 
-  // A page's review of one study, sent whole on every change.
-  const review = {
-    of(panel) {
-      const findings = {};
-      panel.querySelectorAll("[data-review][aria-pressed=true]").forEach((chip) => {
-        findings[chip.closest("[data-kind]").dataset.kind] = chip.dataset.review;
-      });
-      return { findings, verdict: panel.querySelector("[data-verdict]").value,
-        comment: panel.querySelector("[data-comment]").value };
-    },
-    async save(panel) {
-      const output = panel.querySelector("[data-saved]");
-      output.textContent = "Saving…";
-      const answer = await fetch(`/medq/study/${panel.dataset.study}/review`, { method: "POST",
-        headers: { "Content-Type": "application/json" }, body: JSON.stringify(review.of(panel)) }).catch(() => null);
-      output.textContent = answer && answer.ok ? "Saved" : answer ? await answer.text() : "Not saved: no connection";
-    },
-    add(panel, select) {
-      const kind = select.value;
-      if (!kind) return;
-      const name = select.selectedOptions[0].textContent, item = document.createElement("article");
-      item.className = "mq-finding added";
-      item.dataset.kind = kind;
-      item.innerHTML = '<div class="mq-head"><span class="mq-name"></span><span>added by you</span></div><div class="mq-chips" role="group"></div>';
-      item.querySelector(".mq-name").textContent = name.charAt(0).toUpperCase() + name.slice(1);
-      for (const answer of ["present", "absent", "unsure"]) {
-        const chip = document.createElement("button");
-        chip.type = "button"; chip.dataset.review = answer; chip.textContent = answer;
-        chip.setAttribute("aria-pressed", answer === "present");
-        item.querySelector(".mq-chips").append(chip);
-      }
-      const list = panel.querySelector(".mq-findings");
-      list.append(item);
-      select.selectedOptions[0].remove();
-      select.value = "";
-      review.save(panel);
-    },
-  };
-
-  document.addEventListener("click", (event) => {
-    const chip = event.target.closest("[data-review]"), head = event.target.closest("[data-finding]");
-    if (chip) {
-      const on = chip.getAttribute("aria-pressed") === "true";
-      chip.parentElement.querySelectorAll("[data-review]").forEach((one) => one.setAttribute("aria-pressed", "false"));
-      chip.setAttribute("aria-pressed", String(!on));
-      review.save(chip.closest(".mq-panel"));
-    } else if (head) {
-      const open = head.getAttribute("aria-expanded") === "true", number = Number(head.dataset.finding);
-      const chosen = head.closest(".mq-finding").classList.contains("chosen");
-      document.querySelectorAll(".mq-finding").forEach((one) => one.classList.remove("chosen"));
-      head.closest(".mq-finding").classList.add("chosen");
-      head.setAttribute("aria-expanded", String(!(open && chosen)));
-      if (viewers.main) viewers.main.finding(number);
-    } else if (event.target.closest("[data-theme]")) {
-      document.body.classList.toggle("dark");
-    }
-  });
-  document.addEventListener("change", (event) => {
-    const panel = event.target.closest(".mq-panel");
-    if (!panel) return;
-    if (event.target.matches("[data-missed]")) review.add(panel, event.target);
-    else if (event.target.matches("[data-verdict], [data-comment]")) review.save(panel);
-  });
-
-  // Gradio puts the parts on the page when it likes: bind each viewer once, and follow its hidden data.
-  const seen = new Map();
-  const look = () => {
-    document.querySelectorAll(".mq-viewer:not([data-ready])").forEach((root) => {
-      root.dataset.ready = "1";
-      viewers[root.dataset.viewer] = new Viewer(root);
-      seen.delete(root.dataset.viewer);
-    });
-    document.querySelectorAll("[data-view]").forEach((element) => {
-      const holder = element.closest("[id^=mq-data-]"), name = holder && holder.id.slice("mq-data-".length);
-      if (!name || !viewers[name] || seen.get(name) === element.dataset.view) return;
-      seen.set(name, element.dataset.view);
-      viewers[name].show(element.dataset.view ? JSON.parse(element.dataset.view) : null);
-    });
-  };
-  // Heights follow the window: the image and the panel fill it, whatever stands above them.
-  const fill = () => {
-    document.querySelectorAll(".mq-viewer").forEach((root) => {
-      const stage = root.querySelector(".mq-stage"), top = stage.getBoundingClientRect().top + scrollY;
-      if (!stage.clientWidth) return;
-      const below = root.getBoundingClientRect().bottom - stage.getBoundingClientRect().bottom;
-      const share = root.dataset.viewer === "main" ? 1 : 0.62;
-      root.style.setProperty("--stage", `${Math.max(260, share * (innerHeight - top - below - 34))}px`);
-    });
-    const box = document.getElementById("mq-panel-box");
-    if (box && box.clientWidth)
-      box.style.maxHeight = `${Math.max(240, innerHeight - box.getBoundingClientRect().top - scrollY - 48)}px`;
-  };
-  addEventListener("resize", fill);
-  let due = false;
-  new MutationObserver(() => {
-    if (due) return;
-    due = true;
-    requestAnimationFrame(() => { due = false; look(); fill(); });
-  }).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-view"] });
-  document.addEventListener("DOMContentLoaded", look);
+  window.medq = { Viewer, viewers };
 })();

@@ -1,0 +1,136 @@
+// The page around the viewers: reviews, dropping files anywhere, binding to Gradio's parts, heights.
+(() => {
+  "use strict";
+  const { Viewer, viewers } = window.medq;
+
+  // A page's review of one study, sent whole on every change.
+  const review = {
+    of(panel) {
+      const findings = {};
+      panel.querySelectorAll("[data-review][aria-pressed=true]").forEach((chip) => {
+        findings[chip.closest("[data-kind]").dataset.kind] = chip.dataset.review;
+      });
+      return { findings, verdict: panel.querySelector("[data-verdict]").value,
+        comment: panel.querySelector("[data-comment]").value };
+    },
+    async save(panel) {
+      const output = panel.querySelector("[data-saved]");
+      output.textContent = "Saving…";
+      const answer = await fetch(`/medq/study/${panel.dataset.study}/review`, { method: "POST",
+        headers: { "Content-Type": "application/json" }, body: JSON.stringify(review.of(panel)) }).catch(() => null);
+      output.textContent = answer && answer.ok ? "Saved" : answer ? await answer.text() : "Not saved: no connection";
+    },
+    add(panel, select) {
+      const kind = select.value;
+      if (!kind) return;
+      const name = select.selectedOptions[0].textContent, item = document.createElement("article");
+      item.className = "mq-finding added";
+      item.dataset.kind = kind;
+      item.innerHTML = '<div class="mq-head"><span class="mq-name"></span><span>added by you</span></div><div class="mq-chips" role="group"></div>';
+      item.querySelector(".mq-name").textContent = name.charAt(0).toUpperCase() + name.slice(1);
+      for (const answer of ["present", "absent", "unsure"]) {
+        const chip = document.createElement("button");
+        chip.type = "button"; chip.dataset.review = answer; chip.textContent = answer;
+        chip.setAttribute("aria-pressed", answer === "present");
+        item.querySelector(".mq-chips").append(chip);
+      }
+      const list = panel.querySelector(".mq-findings");
+      list.append(item);
+      select.selectedOptions[0].remove();
+      select.value = "";
+      review.save(panel);
+    },
+  };
+
+  document.addEventListener("click", (event) => {
+    const chip = event.target.closest("[data-review]"), head = event.target.closest("[data-finding]");
+    if (chip) {
+      const on = chip.getAttribute("aria-pressed") === "true";
+      chip.parentElement.querySelectorAll("[data-review]").forEach((one) => one.setAttribute("aria-pressed", "false"));
+      chip.setAttribute("aria-pressed", String(!on));
+      review.save(chip.closest(".mq-panel"));
+    } else if (head) {
+      const open = head.getAttribute("aria-expanded") === "true", number = Number(head.dataset.finding);
+      const chosen = head.closest(".mq-finding").classList.contains("chosen");
+      document.querySelectorAll(".mq-finding").forEach((one) => one.classList.remove("chosen"));
+      head.closest(".mq-finding").classList.add("chosen");
+      head.setAttribute("aria-expanded", String(!(open && chosen)));
+      if (viewers.main) viewers.main.finding(number);
+    } else if (event.target.closest("[data-theme]")) {
+      document.body.classList.toggle("dark");
+    }
+  });
+  document.addEventListener("change", (event) => {
+    const panel = event.target.closest(".mq-panel");
+    if (!panel) return;
+    if (event.target.matches("[data-missed]")) review.add(panel, event.target);
+    else if (event.target.matches("[data-verdict], [data-comment]")) review.save(panel);
+  });
+
+  // Files may be dropped anywhere: they go where the tab at hand takes uploads, folders with all they hold.
+  const files = async (entry) => {
+    if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+    const reader = entry.createReader(), found = [];
+    for (;;) { // gives some hundred entries at a time
+      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (!some.length) return found;
+      for (const one of some) found.push(...(await files(one)));
+    }
+  };
+  const upload = () => [...document.querySelectorAll(".mq-upload input[type=file]")]
+    .find((input) => input.closest(".mq-upload").offsetParent);
+  const carries = (event) => event.dataTransfer && event.dataTransfer.types.includes("Files");
+  document.addEventListener("dragover", (event) => { if (carries(event)) event.preventDefault(); });
+  document.addEventListener("drop", async (event) => {
+    const input = upload();
+    if (!carries(event)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (!input) return;
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry && item.webkitGetAsEntry());
+    let found = [...event.dataTransfer.files];
+    if (entries.some((entry) => entry && entry.isDirectory))
+      found = (await Promise.all(entries.filter(Boolean).map(files))).flat();
+    const all = new DataTransfer();
+    found.forEach((file) => all.items.add(file));
+    input.files = all.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  }, true);
+
+  // Gradio puts the parts on the page when it likes: bind each viewer once, and follow its hidden data.
+  const seen = new Map();
+  const look = () => {
+    document.querySelectorAll(".mq-viewer:not([data-ready])").forEach((root) => {
+      root.dataset.ready = "1";
+      viewers[root.dataset.viewer] = new Viewer(root);
+      seen.delete(root.dataset.viewer);
+    });
+    document.querySelectorAll("[data-view]").forEach((element) => {
+      const holder = element.closest("[id^=mq-data-]"), name = holder && holder.id.slice("mq-data-".length);
+      if (!name || !viewers[name] || seen.get(name) === element.dataset.view) return;
+      seen.set(name, element.dataset.view);
+      viewers[name].show(element.dataset.view ? JSON.parse(element.dataset.view) : null);
+    });
+  };
+  // Heights follow the window: the image and the panel fill it, whatever stands above them.
+  const fill = () => {
+    document.querySelectorAll(".mq-viewer").forEach((root) => {
+      const stage = root.querySelector(".mq-stage"), top = stage.getBoundingClientRect().top + scrollY;
+      if (!stage.clientWidth) return;
+      const below = root.getBoundingClientRect().bottom - stage.getBoundingClientRect().bottom;
+      const share = root.dataset.viewer === "main" ? 1 : 0.62;
+      root.style.setProperty("--stage", `${Math.max(260, share * (innerHeight - top - below - 14))}px`);
+    });
+    const box = document.getElementById("mq-panel-box");
+    if (box && box.clientWidth)
+      box.style.maxHeight = `${Math.max(240, innerHeight - box.getBoundingClientRect().top - scrollY - 28)}px`;
+  };
+  addEventListener("resize", fill);
+  let due = false;
+  new MutationObserver(() => {
+    if (due) return;
+    due = true;
+    requestAnimationFrame(() => { due = false; look(); fill(); });
+  }).observe(document.documentElement, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-view"] });
+  document.addEventListener("DOMContentLoaded", look);
+})();
