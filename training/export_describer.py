@@ -18,11 +18,11 @@ from medq_vlm.language.base import SMOLLM2
 CARD_FILE = "DESCRIBER.md"
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("--run", type=Path, default=Path("runs/describer"))
     parse.add_argument("--to", type=Path, default=Path("medq_vlm/weights/nano"))
-    args = parse.parse_args()
+    args = parse.parse_args(argv)
     export(args.run, args.to)
 
 
@@ -36,6 +36,7 @@ def export(run: Path, folder: Path) -> None:
         "name": folder.name,
         "base": state["base"],
         "base_file_sha256": SMOLLM2.sha256 if state["base"] == shipped.PACKAGED else "",
+        **({"base_shape": state["base_shape"]} if "base_shape" in state else {}),  # runs of the first release lack it
         "projector": state["projector"],
         "lora": state["lora"],
         "training": {
@@ -61,7 +62,7 @@ LoRA adapter (rank {meta["lora"]["r"]}) and projector for {base}. Writes the str
 and the answers about the technical quality of a medical image, from the scorer's outputs. Not a medical device: it
 makes no diagnosis. Every sentence is checked against the structured result before it is shown.
 
-Trained for {done["steps"]} steps on {done["tokens"]} tokens ({done["hours"]} hours on a shared CPU): {done["data"]}.
+Trained for {done["steps"]} steps on {done["tokens"]} tokens ({done["hours"]} hours): {done["data"]}.
 Mean loss of the last steps: {done["loss_of_last_steps"]}. Licence: Apache-2.0. Measured results and limits: README.md.
 """
 

@@ -1,6 +1,7 @@
 """Train the language side: the projector and a LoRA adapter on conversations made from records.
 
     python -m training.train_describer --steps 600
+    python -m training.train_describer --base Qwen/Qwen3-4B-Instruct-2507 --batch 8 --out runs/clinical-describer
 
 Runs on a CPU (fp32 arithmetic on NF4-rounded weights: the adapter is trained on exactly the weights it will meet) or
 with QLoRA on a GPU. Interrupt it at any time: it goes on from runs/describer. `--projector-only` aligns the branch
@@ -25,7 +26,7 @@ from safetensors.torch import load_file, save_file
 
 from medq_vlm.language.model import LanguageModel
 from medq_vlm.language.projector import Projector
-from medq_vlm.language.shipped import PACKAGED
+from medq_vlm.language.shipped import PACKAGED, shape
 from medq_vlm.language.weights import converted, load_base, load_tokenizer
 from training.describe_talk import Piece, conversation
 
@@ -42,19 +43,22 @@ class Row:
     weights: list[float]  # of each token in the loss
 
 
-def main() -> None:
-    args = arguments()
+def main(argv: list[str] | None = None) -> None:
+    args = arguments(argv)
     torch.manual_seed(args.seed)
     accelerator = Accelerator(cpu=args.cpu or not torch.cuda.is_available())
-    model = build(args.base or str(converted()), accelerator.device, args.rank)
+    # a folder by its whole path: the exported describer is loaded from anywhere
+    base = str(Path(args.base).resolve()) if args.base and Path(args.base).is_dir() else args.base
+    model = build(base or str(converted()), accelerator.device, args.rank, args.four_bit)
     state: dict[str, Any] = {"step": 0, "tokens": 0, "seconds": 0.0, "history": []}
     args.out.mkdir(parents=True, exist_ok=True)
     groups = trained(model, args)
     optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.98), weight_decay=0.0)
     if (args.out / "state.json").exists():
-        resume(args.out, model, optimizer, state)
+        resume(args.out, model, optimizer, state, base or PACKAGED)
     state |= {
-        "base": args.base or PACKAGED,
+        "base": base or PACKAGED,
+        "base_shape": shape(model.causal),
         "projector": model.projector.sizes,
         "lora": {"r": args.rank, "lora_alpha": 2 * args.rank, "target_modules": "all-linear"},
     }
@@ -77,7 +81,7 @@ def main() -> None:
         optimizer.zero_grad(set_to_none=True)
         state["step"], state["tokens"] = step + 1, state["tokens"] + tokens
         state["seconds"] += time.time() - began
-        state["history"].append(round(float(loss), 4))
+        state["history"].append(round(float(loss.detach()), 4))
         if (step + 1) % 10 == 0:
             mean = float(np.mean(state["history"][-10:]))
             speed = tokens / (time.time() - began)
@@ -89,7 +93,7 @@ def main() -> None:
             break
 
 
-def arguments() -> argparse.Namespace:
+def arguments(argv: list[str] | None) -> argparse.Namespace:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("--out", type=Path, default=Path("runs/describer"))
     parse.add_argument("--base", help="folder or Hub id of the causal model; default: the packaged SmolLM2")
@@ -100,7 +104,9 @@ def arguments() -> argparse.Namespace:
     parse.add_argument("--rank", type=int, default=16)
     parse.add_argument("--rate", type=float, default=1e-3, help="learning rate of the adapter")
     parse.add_argument("--b-ratio", type=float, default=2.0, help="how much faster the adapter's B learns than its A")
-    parse.add_argument("--lower", type=int, default=10, help="layers at the bottom whose adapter stays as it is")
+    parse.add_argument(
+        "--lower", type=int, help="layers at the bottom whose adapter stays as it is; default: a third of them"
+    )
     parse.add_argument(
         "--projector-every", type=int, default=4, help="steps from one update of the projector to the next"
     )
@@ -108,14 +114,15 @@ def arguments() -> argparse.Namespace:
     parse.add_argument("--projector-only", action="store_true", help="leave the adapter as it is")
     parse.add_argument("--seed", type=int, default=0)
     parse.add_argument("--cpu", action="store_true")
-    return parse.parse_args()
+    parse.add_argument("--four-bit", action="store_true", help="keep 4-bit weights on a CPU too: less memory, slower")
+    return parse.parse_args(argv)
 
 
-def build(base: str, device: torch.device, rank: int) -> LanguageModel:
+def build(base: str, device: torch.device, rank: int, four_bit: bool = False) -> LanguageModel:
     """The base model with a fresh adapter and a projector that starts from words."""
     causal = load_base(base, "nf4", str(device))
     causal.train()  # before the first forward: in eval mode bitsandbytes repacks CPU weights and backward fails
-    if device.type == "cpu":
+    if device.type == "cpu" and not four_bit:
         causal = causal.dequantize().float()  # the rounding of NF4 stays; fp32 is three times as fast here
     lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
     causal = get_peft_model(causal, lora)
@@ -128,9 +135,12 @@ def build(base: str, device: torch.device, rank: int) -> LanguageModel:
 def trained(model: LanguageModel, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Parameter groups: the adapter's A and B (B learns faster, Hayou et al., arXiv 2402.12354) and the projector."""
     adapter = {name: p for name, p in model.causal.named_parameters() if p.requires_grad}
+    layers = int(model.causal.config.num_hidden_layers)
+    # one layer learns whatever is asked for: without any, most steps have no gradient at all
+    lower = min(layers // 3 if args.lower is None else args.lower, layers - 1)
     for name, p in adapter.items():
         # below --lower no gradient is needed on most steps, and the backward pass ends there
-        if args.projector_only or int(name.split(".layers.")[1].split(".")[0]) < args.lower:
+        if args.projector_only or int(name.split(".layers.")[1].split(".")[0]) < lower:
             p.requires_grad_(False)
     learning = [(name, p) for name, p in adapter.items() if p.requires_grad]
     groups = [
@@ -210,12 +220,14 @@ def save(out: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, stat
     (out / "state.partial").replace(out / "state.json")
 
 
-def resume(out: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def resume(out: Path, model: LanguageModel, optimizer: torch.optim.Optimizer, state: dict[str, Any], base: str) -> None:
     """Go on from the last save."""
+    state.update(json.loads((out / "state.json").read_text()))
+    if state["base"] != base:
+        raise SystemExit(f"{out} holds a run on the base model '{state['base']}', not '{base}'; name another --out.")
     weights = load_file(out / "describer.safetensors")
     set_peft_model_state_dict(model.causal, strip(weights, "adapter."))
     model.projector.load_state_dict(strip(weights, "projector."))
-    state.update(json.loads((out / "state.json").read_text()))
     moments = load_file(out / "optimizer.safetensors")
     for name, p in named(model).items():
         found = strip(moments, f"{name}.")

@@ -32,7 +32,8 @@ class Decoder:
         out = self.model.causal(
             inputs_embeds=embedded[None], past_key_values=self.cache, use_cache=True, logits_to_keep=1
         )
-        self.logits = out.logits[0, -1].float()
+        self.logits = out.logits[0, -1, : self.model.vocabulary].float()
+        self.logits[self.model.never] = -torch.inf
         self.length += len(embedded)
 
     @torch.no_grad()

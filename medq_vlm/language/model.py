@@ -12,6 +12,7 @@ from medq_vlm.language.features import ImageFeatures
 from medq_vlm.language.projector import Projector
 
 Part = str | ImageFeatures  # a prompt is text and images in the order in which they are read
+THINKING = ("<think>", "</think>")  # of bases that reason aloud before they answer (Qwen3)
 
 
 class LanguageModel:
@@ -31,7 +32,18 @@ class LanguageModel:
     @cached_property
     def end_ids(self) -> frozenset[int]:
         """Tokens that end an answer: the end mark, and any other special token that has no place in one."""
-        return frozenset(int(self.tokenizer.convert_tokens_to_ids(token)) for token in self.special)
+        ends = [token for token in self.special if token not in THINKING]
+        return frozenset(int(self.tokenizer.convert_tokens_to_ids(token)) for token in ends)
+
+    @cached_property
+    def never(self) -> list[int]:
+        """Tokens that are never written: a base that opens a thought would fill the budget with it."""
+        return [int(self.tokenizer.convert_tokens_to_ids(token)) for token in THINKING if token in self.special]
+
+    @cached_property
+    def vocabulary(self) -> int:
+        """Number of tokens that stand for a text: Qwen3's tables have 267 rows more than its tokenizer has words."""
+        return len(self.tokenizer)
 
     @cached_property
     def grammar_tokenizer(self) -> Any:

@@ -17,10 +17,14 @@ from medq_vlm.schema import ModelError
 
 WEIGHTS_FILE, META_FILE = "describer.safetensors", "describer.json"
 PACKAGED = "packaged"  # name of the base model that the registry package carries
+BASE_FOLDER = "base"  # in a preset's folder: the base model, for a machine that reaches neither Hub nor its old place
 
 
-def load(folder: Path, precision: str = "nf4", device: str = "cpu") -> LanguageModel:
-    """Base model, adapter and projector of a preset's folder. Raises ModelError when one is missing or changed."""
+def load(folder: Path, precision: str = "nf4", device: str | None = None) -> LanguageModel:
+    """Base model, adapter and projector of a preset's folder. Raises ModelError when one is missing or changed.
+
+    Without a `device` the packaged base stays on the CPU, and any other goes to the GPU where there is one.
+    """
     from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 
     try:
@@ -36,8 +40,12 @@ def load(folder: Path, precision: str = "nf4", device: str = "cpu") -> LanguageM
             f"'{WEIGHTS_FILE}' in {folder} is corrupt (sha256 differs from {META_FILE}); install it again."
         )
     weights = load_file(folder / WEIGHTS_FILE)
-    source = str(converted()) if meta["base"] == PACKAGED else str(meta["base"])
+    packaged = meta["base"] == PACKAGED
+    device = device or ("cpu" if packaged or not torch.cuda.is_available() else "cuda")
+    source = str(converted()) if packaged else _base(folder, meta)
     causal = load_base(source, precision, device)
+    if meta.get("base_shape", shape(causal)) != shape(causal):
+        raise ModelError(f"The describer in {folder} was trained on '{meta['base']}', and '{source}' is another model.")
     projector = Projector(**meta["projector"])
     projector.load_state_dict(_part(weights, "projector."))
     causal = get_peft_model(causal, LoraConfig(task_type="CAUSAL_LM", **meta["lora"]), autocast_adapter_dtype=False)
@@ -47,6 +55,27 @@ def load(folder: Path, precision: str = "nf4", device: str = "cpu") -> LanguageM
     model = LanguageModel(causal.eval().requires_grad_(False), load_tokenizer(source), projector.to(device).eval())
     model.projector.requires_grad_(False)
     return model
+
+
+def shape(causal: Any) -> dict[str, Any]:
+    """What tells one base model from another without reading gigabytes."""
+    config = causal.config
+    return {name: getattr(config, name) for name in ("model_type", "hidden_size", "num_hidden_layers", "vocab_size")}
+
+
+def _base(folder: Path, meta: dict[str, Any]) -> str:
+    """Folder or Hub id of a base model that no package carries: beside the describer, or where it was trained."""
+    from transformers import AutoConfig
+
+    source = str(folder / BASE_FOLDER) if (folder / BASE_FOLDER).is_dir() else str(meta["base"])
+    try:
+        AutoConfig.from_pretrained(source)  # a Hub id: from the local cache where it is there
+    except (OSError, ValueError):
+        raise ModelError(
+            f"The describer in {folder} needs the base model '{meta['base']}', which cannot be read from here; put its "
+            f"folder at {folder / BASE_FOLDER}, or use --no-text."
+        ) from None
+    return source
 
 
 def save(folder: Path, weights: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
