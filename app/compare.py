@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medq_vlm import vocab
-from medq_vlm.report.content import capital, measure_name, number, percent
+from medq_vlm.report.content import ATTRIBUTE_NAMES, capital, measure_name, number, percent
 from medq_vlm.schema import Assessment
 
 SAME_SCORE = 0.05  # differences below this are not shown as a change
@@ -28,7 +28,7 @@ def rows(first: Assessment, second: Assessment) -> list[Row]:
     for name in vocab.ATTRIBUTES:
         if name in first.attributes and name in second.attributes:
             x, y = first.attributes[name], second.attributes[name]
-            out.append((capital(name), percent(x), percent(y), _change(100 * x, 100 * y, 2.0)))
+            out.append((ATTRIBUTE_NAMES[name], percent(x), percent(y), _change(100 * x, 100 * y, 2.0)))
     measured = {m.name: m for m in second.evidence}
     for one in first.evidence:
         other = measured.get(one.name)

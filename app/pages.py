@@ -109,6 +109,8 @@ class Pages:
             yield from self._assess(owner, waiting[0], None, Way(words, behind, behind + slices, begun))
             done += 1
             behind += waiting[0].sample.slices
+        if not done:  # Gradio clears the outputs of an event that says nothing
+            yield (KEEP,) * 10
 
     def rerun(self, description: str, request: gr.Request) -> Iterator[Values]:
         """Assess the shown study with the description in the box and say what changed."""

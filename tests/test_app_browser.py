@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 
 from medq_vlm.io.examples import CT_HEAD, example
 from medq_vlm.io.write import write
-from medq_vlm.phantoms import phantom_volume
+from medq_vlm.phantoms import phantom, phantom_volume
 from tests.app_server import Server, running
 
 PATIENCE_S = 120.0  # for a busy machine; nothing waits longer than it must
@@ -86,6 +86,23 @@ def tab(driver: Driver, name: str) -> None:
     next(one for one in buttons if one.text.strip() == name).click()
 
 
+def choose(driver: Driver, place: str, option: str) -> None:
+    """Take an entry of a Gradio dropdown."""
+    driver.find_element(By.CSS_SELECTOR, f"{place} input").click()
+    entries = "[...document.querySelectorAll('ul.options li')]"
+    until(driver, f"{entries}.find((one) => one.innerText.trim().endsWith({option!r}))").click()
+
+
+def downloaded(folder: Path, pattern: str) -> Path:
+    """The file of that name once it is complete."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        if (found := list(folder.glob(pattern))) and not list(folder.glob("*.crdownload")):
+            return found[0]
+        time.sleep(0.1)
+    raise AssertionError(f"never downloaded: {pattern}")
+
+
 def stage(driver: Driver) -> Any:
     return driver.find_element(By.CSS_SELECTOR, "[data-viewer=main] .mq-stage")
 
@@ -150,10 +167,7 @@ def test_a_review_is_saved_and_filed_with_the_report(opened: Driver, downloads: 
     link = opened.find_element(By.CSS_SELECTOR, "[data-export=zip]")
     opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
     link.click()
-    end = time.monotonic() + PATIENCE_S
-    while not (found := list(downloads.glob("medq-*.zip"))) and time.monotonic() < end:
-        time.sleep(0.2)
-    names = {Path(name).suffix for name in zipfile.ZipFile(found[0]).namelist()}
+    names = {Path(name).suffix for name in zipfile.ZipFile(downloaded(downloads, "medq-*.zip")).namelist()}
     assert names == {".pdf", ".html", ".json", ".csv"}
 
 
@@ -179,14 +193,89 @@ def test_a_volume_scrolls_and_finds_its_worst_slice(opened: Driver, tmp_path: Pa
     until(opened, f"{here} === '{worst}'")
 
 
-def test_the_tabs_for_comparing_and_the_worklist_show_both_studies(opened: Driver) -> None:
+def test_it_compares_with_synchronised_scroll(opened: Driver, tmp_path: Path) -> None:
+    path = tmp_path / "longer.nii.gz"
+    write(phantom_volume("ct", seed=2, slices=2 * SLICES - 1, size=64), path)
+    drop(opened, path)
+    until(opened, "document.querySelectorAll('#mq-series label').length === 3")
+    until(opened, "!document.querySelector('#mq-status progress')")
     tab(opened, "Compare")
     until(opened, "document.querySelectorAll('#mq-difference table tr').length > 5")
-    until(opened, "document.querySelector('[data-viewer=a]').dataset.shown")
-    tab(opened, "Worklist")
-    until(opened, "document.querySelector('[data-worklist=csv]')")
-    until(opened, "document.querySelector('#mq-table').innerText.includes('volume.nii.gz')")
+    shown = "document.querySelector('[data-viewer={}]').dataset.shown"
+    until(opened, f"({shown.format('a')} || '').includes(':') && ({shown.format('b')} || '').includes(':')")
+    opened.find_element(By.CSS_SELECTOR, "[data-viewer=a] .mq-stage").send_keys(Keys.HOME, Keys.ARROW_DOWN)
+    until(opened, f"{shown.format('a')}.endsWith(':1')")
+    until(opened, f"{shown.format('b')}.endsWith(':2')")  # the same share of a series twice as long
     tab(opened, "Read")
+
+
+def test_the_worklist_takes_files_filters_and_opens_a_row(opened: Driver, downloads: Path, tmp_path: Path) -> None:
+    tab(opened, "Worklist")
+    text = "document.querySelector('#mq-table').innerText"
+    until(opened, f"{text}.includes('volume.nii.gz')")
+    paths = []
+    for seed in (3, 4):
+        paths.append(tmp_path / f"batch{seed}.png")
+        write(phantom("xray", seed=seed, size=96), paths[-1])
+    opened.find_element(By.CSS_SELECTOR, "#mq-batch input[type=file]").send_keys("\n".join(map(str, paths)))
+    until(opened, f"{text}.includes('batch4.png') && !{text}.includes('waiting') && !{text}.includes('assessing')")
+    link = opened.find_element(By.CSS_SELECTOR, "[data-worklist=csv]")
+    opened.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()", link)
+    assert downloaded(downloads, "medq-worklist.csv").read_text().count("\n") == 1 + 5
+    choose(opened, "#mq-filter", "waiting")
+    until(opened, f"!{text}.includes('batch4.png')")
+    choose(opened, "#mq-filter", "all")
+    until(opened, f"{text}.includes('batch4.png')")
+    cell = "[...document.querySelectorAll('#mq-table td')].find((one) => one.innerText.trim() === 'batch4.png')"
+    until(opened, cell).click()
+    until(opened, "document.querySelector('[data-viewer=main] .mq-corner.tl').innerText.includes('batch4.png')")
+    until(opened, "document.querySelector('#mq-upload').offsetParent")  # the reading tab is back
+
+
+def test_another_description_says_what_changed(opened: Driver) -> None:
+    tab(opened, "Acquisition")
+    box = until(opened, "document.querySelector('#mq-description textarea')")
+    box.clear()
+    box.send_keys("Chest X-ray, 60 kVp, portable")
+    until(opened, "document.querySelector('#mq-again')").click()
+    until(opened, "document.querySelector('#mq-changed .mq-lead')")
+    assert "portable" in opened.find_element(By.CSS_SELECTOR, "#mq-fields").text
+    tab(opened, "Assessment")
+
+
+def test_a_question_is_answered_again_and_forgotten(opened: Driver, server: Server) -> None:
+    tab(opened, "Chat")
+    bots = "[...document.querySelectorAll('#mq-chat .bot.message')]"
+    question = until(opened, "document.querySelector('#mq-question textarea, #mq-question input')")
+    question.send_keys("Why is it poor?", Keys.ENTER)
+    until(opened, f"{bots}.length === 1 && {bots}[0].innerText.trim().length > 3")
+    until(opened, "document.querySelector('#mq-question textarea, #mq-question input').value === ''")
+    opened.find_element(By.CSS_SELECTOR, "#mq-hush").click()  # harmless when the answer is finished
+    opened.find_element(By.CSS_SELECTOR, "#mq-retry").click()
+    until(opened, f"{bots}.length === 0")
+    until(opened, f"{bots}.length === 1 && {bots}[0].innerText.trim().length > 3")
+    opened.find_element(By.CSS_SELECTOR, "#mq-chat [aria-label*=lear]").click()
+    until(opened, f"{bots}.length === 0")
+    tab(opened, "Assessment")
+
+
+def test_every_control_is_reached_by_the_tab_key(opened: Driver) -> None:
+    opened.execute_script("document.activeElement.blur(); scrollTo(0, 0)")
+    wanted = {"mq-tools", "mq-stage", "mq-head", "mq-chips", "mq-review", "mq-downloads", "mq-example", "mq-series",
+              "mq-upload"}  # fmt: skip
+    if not opened.find_elements(By.CSS_SELECTOR, "#mq-panel-box .mq-finding"):
+        wanted -= {"mq-head", "mq-chips"}
+    met: set[str] = set()
+    for _ in range(120):
+        webdriver.ActionChains(opened).send_keys(Keys.TAB).perform()
+        found = opened.execute_script(
+            "let out = []; for (let e = document.activeElement; e; e = e.parentElement)"
+            "out.push(e.id, ...e.classList); return out"
+        )
+        met |= wanted & set(found)
+        if met == wanted:
+            break
+    assert met == wanted
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (1920, 1080)])
@@ -203,8 +292,9 @@ def test_it_fits_the_screens_of_a_reading_room(opened: Driver, width: int, heigh
 def test_light_and_dark_are_both_readable(opened: Driver) -> None:
     colours = []
     for _ in range(2):
+        dark = opened.execute_script("return document.body.classList.contains('dark')")
         opened.find_element(By.CSS_SELECTOR, "[data-theme]").click()
-        time.sleep(0.3)
+        until(opened, f"document.body.classList.contains('dark') !== {str(dark).lower()}")
         ink, paper = opened.execute_script(
             "return [getComputedStyle(document.querySelector('.mq-panel')).color,"
             "getComputedStyle(document.body).backgroundColor]"
