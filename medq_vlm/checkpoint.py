@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from medq_vlm import vocab
 from medq_vlm.config import ScorerConfig, ViewConfig, from_dict
+from medq_vlm.encoder import foreign
 from medq_vlm.encoder.scorer import Scorer
 from medq_vlm.encoder.tokenizer import VOCAB_SIZE
 from medq_vlm.schema import ModelError
@@ -21,6 +22,13 @@ from medq_vlm.schema import ModelError
 PRESETS = Path(__file__).parent / "weights"
 WEIGHTS_FILE, META_FILE = "scorer.safetensors", "meta.json"
 LANGUAGE_FILE = "describer.json"
+TOWERS = "clip"  # folder of a preset: configuration and tokenizer of towers that are not ours
+NOT_SHIPPED = {
+    "clinical": "The preset 'clinical' is not shipped, for its towers and language model come from a hub: make it with "
+    "'python -m training.train_quality --clip hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224' "
+    "and 'python -m training.train_describer --base Qwen/Qwen3-4B-Instruct-2507', as README.md tells under 'The "
+    "clinical preset'.",
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,8 @@ def preset_folder(preset: str) -> Path:
     """A shipped preset's name or a folder. Raises ModelError when there is neither."""
     folder = PRESETS / preset if (PRESETS / preset).is_dir() else Path(preset)
     if not (folder / META_FILE).is_file():
+        if preset in NOT_SHIPPED:
+            raise ModelError(NOT_SHIPPED[preset])
         names = ", ".join(sorted(p.name for p in PRESETS.iterdir() if p.is_dir()))
         raise ModelError(f"There is no model '{preset}': give one of {names} or a folder with {META_FILE}.")
     return folder
@@ -83,17 +93,19 @@ def load(preset: str) -> Checkpoint:
     folder = preset_folder(preset)
     try:
         meta = json.loads((folder / META_FILE).read_text())
-        expected = meta["sha256"][WEIGHTS_FILE]
-        found = file_sha256(folder / WEIGHTS_FILE)
+        expected = {WEIGHTS_FILE: meta["sha256"][WEIGHTS_FILE], **meta["sha256"]}
+        found = {name: file_sha256(folder / name) for name in expected}
     except (OSError, KeyError, ValueError) as error:
         raise ModelError(f"The model in {folder} is incomplete ({type(error).__name__}); install it again.") from None
     if found != expected:
         raise ModelError(f"The weights in {folder} are corrupt (sha256 differs from {META_FILE}); install them again.")
-    if meta["kinds"] != list(vocab.KIND_NAMES) or meta["vocab_size"] != VOCAB_SIZE:
+    config = from_dict(ScorerConfig, meta["scorer"])
+    ours = not foreign.is_foreign(config.clip)
+    if meta["kinds"] != list(vocab.KIND_NAMES) or (ours and meta["vocab_size"] != VOCAB_SIZE):
         raise ModelError(f"The weights in {folder} were trained for another word list; use the release they came with.")
     state = load_file(folder / WEIGHTS_FILE)
     anchors = state.pop("anchors").float()
-    model = Scorer(from_dict(ScorerConfig, meta["scorer"]))
+    model = Scorer(config if ours else replace(config, clip=foreign.LOCAL + str(folder / TOWERS)))
     model.load_state_dict(
         {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     )
@@ -106,9 +118,17 @@ def load(preset: str) -> Checkpoint:
 
 @torch.no_grad()
 def save(folder: Path, model: Scorer, view: ViewConfig, calibration: Calibration, extra: dict[str, Any]) -> None:
-    """Write weights (half precision except one-dimensional tensors) and meta.json."""
+    """Write weights (half precision except one-dimensional tensors) and meta.json.
+
+    Towers that are not ours bring their configuration and tokenizer along, so that the folder needs nothing else.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     model.eval()
+    config, vocab_size, files = model.config, VOCAB_SIZE, [WEIGHTS_FILE]
+    if foreign.is_foreign(config.clip):
+        foreign.bundle(config.clip, foreign.Towers(model.clip, model.eye, model.tokenize), folder / TOWERS)
+        config, vocab_size = replace(config, clip=foreign.LOCAL + TOWERS), model.clip.vocab_size
+        files += [f"{TOWERS}/{path.name}" for path in sorted((folder / TOWERS).iterdir())]
     state = {
         name: (value.half() if value.ndim > 1 and value.is_floating_point() else value).contiguous().cpu()
         for name, value in model.state_dict().items()
@@ -119,12 +139,12 @@ def save(folder: Path, model: Scorer, view: ViewConfig, calibration: Calibration
     save_file(state, folder / WEIGHTS_FILE)
     meta = {
         "name": folder.name,
-        "scorer": asdict(model.config),
+        "scorer": asdict(config),
         "view": asdict(view),
         "calibration": asdict(calibration),
         "kinds": list(vocab.KIND_NAMES),
-        "vocab_size": VOCAB_SIZE,
-        "sha256": {WEIGHTS_FILE: file_sha256(folder / WEIGHTS_FILE)},
+        "vocab_size": vocab_size,
+        "sha256": {name: file_sha256(folder / name) for name in files},
         **extra,
     }
     (folder / META_FILE).write_text(json.dumps(meta, indent=1) + "\n")

@@ -20,9 +20,9 @@ class ViewConfig:
 
 @dataclass(frozen=True)
 class ScorerConfig:
-    """Sizes of the scorer; the CLIP towers are described by encoder/nano.json."""
+    """Sizes of the scorer; the CLIP towers have a configuration of their own."""
 
-    clip: str = "nano"  # name of the JSON file of the towers
+    clip: str = "nano"  # towers: encoder/<name>.json, or local-dir:FOLDER or hf-hub:ORG/NAME in open_clip's format
     width: int = 192  # token width of the fusion head
     queries: int = 8  # learned queries over tile, global, statistics and context tokens
     heads: int = 4  # attention heads

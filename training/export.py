@@ -14,6 +14,7 @@ from scipy import stats
 from scipy.optimize import isotonic_regression
 
 from medq_vlm import __version__, checkpoint, vocab
+from medq_vlm.encoder.foreign import is_foreign
 from medq_vlm.encoder.scorer import Scorer
 from training.data import Shards
 from training.fit_head import Features, run_head
@@ -123,7 +124,7 @@ def _medical_threshold(probability: np.ndarray, medical: np.ndarray) -> float:
 
 
 def export(model: Scorer, features: Features, check: Shards, train: Shards, args: argparse.Namespace) -> None:
-    """Calibrate and write the folder `args.out / "nano"`."""
+    """Calibrate and write the folder `args.out / "nano"`, or "clinical" for towers that are not ours."""
     found = predictions(model, features, check)
     calibration = calibrate(found, check)
     lab = {key: value[: len(found.score)] for key, value in check.labels.items()}
@@ -145,9 +146,9 @@ def export(model: Scorer, features: Features, check: Shards, train: Shards, args
             "utility_srcc": _utility_srcc(found.utility, lab["task_loss"]),
         },
     }  # fmt: skip
-    folder = Path(args.out) / "nano"
+    folder = Path(args.out) / ("clinical" if is_foreign(model.config.clip) else "nano")
     checkpoint.save(folder, model, train.view, calibration, extra)
-    (folder / "CARD.md").write_text(card(extra))
+    (folder / "CARD.md").write_text(card(extra, folder.name))
     print(f"wrote {folder}: {extra['validation']}", flush=True)
 
 
@@ -169,10 +170,10 @@ def _revision() -> str:
     return run.stdout.strip() or "not a git checkout"
 
 
-def card(extra: dict) -> str:
+def card(extra: dict, name: str = "nano") -> str:
     """The model card, from the same numbers as meta.json."""
     sources = "\n".join(f"| {name} | {count} |" for name, count in extra["training"]["sources"].items())
-    return f"""# MedQ-VLM nano scorer {extra["version"]}
+    return f"""# MedQ-VLM {name} scorer {extra["version"]}
 
 Scores the technical quality of a medical image from 0 to 4 and names degradations. Not a medical device; simulated
 degradations on few subjects; see the README for the measured limits.

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from medq_vlm.encoder.foreign import is_foreign
 from medq_vlm.encoder.scorer import UNKNOWN, Outputs, Scorer
 from training import wordings
 from training.data import Shards, _three, decode
@@ -22,7 +23,7 @@ HEAD_BATCH = 128
 HEAD_RATE = 1e-3
 HEAD_RUNS = 3
 HEAD_TILES = 8  # of a training sample: a validation sample and a user's image bring all of theirs
-TEXT_RATE = 0.5  # of the rate, for the text tower
+TEXT_RATE, READY_TEXT_RATE = 0.5, 0.02  # of the rate, for the text tower: ours, one that can read already
 ANCHOR_EVERY = 8  # steps between renewals of the prompts' anchors
 TILE_DROP = 0.3  # share of tiles hidden: sizes and crops differ at inference
 
@@ -147,8 +148,9 @@ def one_run(
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     text = {id(p) for p in model.clip.parameters()}
+    text_rate = READY_TEXT_RATE if is_foreign(model.config.clip) else TEXT_RATE
     groups = [
-        {"params": [p for p in parameters if (id(p) in text) == towers], "factor": TEXT_RATE if towers else 1.0}
+        {"params": [p for p in parameters if (id(p) in text) == towers], "factor": text_rate if towers else 1.0}
         for towers in (False, True)
     ]
     optimiser = torch.optim.AdamW(groups, lr=HEAD_RATE, weight_decay=0.05)

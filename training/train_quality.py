@@ -6,6 +6,7 @@ python -m training.train_quality --stage 2 --manifest mine.csv --out runs/mine
 Stage 1 has three passes, each resumable: the tower with its head on single tiles; the head on the cached features of
 several tiles, as at inference; the calibration on validation subjects. The last pass writes weights, meta.json and
 card. Make the shards first (python -m training.synthesize); --steps 30 is a run of a minute that tests the whole way.
+--clip hf-hub:ORG/NAME or local-dir:FOLDER trains on the towers of a CLIP made elsewhere, such as BiomedCLIP.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from medq_vlm.config import ScorerConfig, ViewConfig
+from medq_vlm.encoder import foreign
 from medq_vlm.encoder.scorer import Scorer
 from medq_vlm.evidence.statistics import FEATURE_NAMES
 from training.data import Labels, Shards
@@ -35,6 +38,7 @@ BATCH = 64
 LOG_EVERY = 50
 ANCHOR_EVERY = 8
 TRUNK_RATE = 0.3  # of the rate, for weights that start from ImageNet
+READY_RATE = 0.02  # of the rate, for both towers of a CLIP made elsewhere: large transformers forget faster
 EARLY_BLOCKS, EARLY_EVERY = 2, 4  # layers at full resolution, half the time of a step, learn on every fourth alone
 
 
@@ -89,7 +93,9 @@ def fit_tower(model: Scorer, data: Shards, check: Shards, args: argparse.Namespa
 
 
 def early_layers(model: Scorer) -> list[torch.nn.Module]:
-    """The layers of the trunk at stride 2 and 4."""
+    """The layers of our own trunk at stride 2 and 4."""
+    if foreign.is_foreign(model.config.clip):
+        return []
     trunk = model.clip.visual.trunk
     return [trunk.conv_stem, trunk.bn1, *trunk.blocks[:EARLY_BLOCKS]]
 
@@ -102,11 +108,13 @@ def train_mode(model: Scorer) -> None:
 
 
 def parameter_groups(model: Scorer) -> list[dict[str, Any]]:
-    """The trunk, which knows something already, learns slower; one-dimensional parameters do not decay."""
-    trunk = {id(p) for p in model.clip.visual.trunk.parameters()}
+    """What knows something already learns slower; one-dimensional parameters do not decay."""
+    ready = foreign.is_foreign(model.config.clip)
+    slow, slower = (model.clip, READY_RATE) if ready else (model.clip.visual.trunk, TRUNK_RATE)
+    trunk = {id(p) for p in slow.parameters()}
     groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
     for p in model.parameters():
-        key = (TRUNK_RATE if id(p) in trunk else 1.0, 0.02 if p.ndim >= 2 else 0.0)
+        key = (slower if id(p) in trunk else 1.0, 0.02 if p.ndim >= 2 else 0.0)
         groups.setdefault(key, []).append(p)
     return [{"params": ps, "factor": factor, "weight_decay": decay} for (factor, decay), ps in groups.items()]
 
@@ -161,6 +169,19 @@ def report(model: Scorer, average: MovingAverage, check: Shards, name: str) -> N
     print(name, Figures.of(scores, severities, check, index), flush=True)
 
 
+def start(args: argparse.Namespace) -> Scorer:
+    """The scorer before training: our towers, the image's from ImageNet, or a CLIP's with its own weights."""
+    model = Scorer(ScorerConfig(clip=args.clip, statistics=len(FEATURE_NAMES)))
+    if not foreign.is_foreign(args.clip):
+        start_from_imagenet(model.clip.visual.trunk)
+        return model
+    origin = {"name": args.clip, "sha256": foreign.load_weights(model.clip, args.clip)}
+    towers = foreign.Towers(model.clip, model.eye, model.tokenize)
+    # the run's own copy of the configuration, which the export takes along
+    model.config = replace(model.config, clip=foreign.bundle(args.clip, towers, args.out / "clip", origin))
+    return model
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stage", type=int, choices=(1, 2), default=1)
@@ -173,6 +194,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--base", default="nano", help="stage 2: the weights to start from")
     parser.add_argument("--epochs", type=int, default=40, help="stage 2")
+    parser.add_argument(
+        "--clip", default="nano", help="stage 1: nano, or a CLIP in open_clip's format (local-dir:DIR, hf-hub:ID)"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=6000, help="of the tower pass")
     parser.add_argument("--minutes", type=float, help="end the tower pass after so many, its schedule with it")
@@ -196,8 +220,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("--stage 1 needs --shards")
     view = ViewConfig()
     data, check = Shards(args.shards, "train", view), Shards(args.shards, "validation", view)
-    model = Scorer(ScorerConfig(statistics=len(FEATURE_NAMES)))
-    start_from_imagenet(model.clip.visual.trunk)
+    model = start(args)
     statistics = data.labels["statistics"]
     model.statistics_mean.copy_(torch.from_numpy(statistics.mean(0)))
     model.statistics_std.copy_(torch.from_numpy(statistics.std(0) + 1e-3))

@@ -1,4 +1,4 @@
-"""The CLIP towers. The only file that knows open_clip and timm."""
+"""Our own CLIP towers, and what is read from any. Only this file and foreign.py know open_clip and timm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from medq_vlm.encoder.tokenizer import CONTEXT_LENGTH, VOCAB_SIZE
+from medq_vlm.encoder import foreign
+from medq_vlm.encoder.preprocess import channels
+from medq_vlm.encoder.tokenizer import CONTEXT_LENGTH, VOCAB_SIZE, tokenize
 
 INPUT_CHANNELS = 5
 
@@ -57,6 +59,26 @@ def _light_imports() -> Iterator[None]:
         if bare:  # whoever imports open_clip next gets all of it
             for name in [n for n in sys.modules if n.partition(".")[0] == "open_clip"]:
                 del sys.modules[name]
+
+
+class FiveChannelEye(nn.Module):
+    """Planes -> maps of every stage of a trunk whose stem reads preprocess.channels."""
+
+    def __init__(self, trunk: Any) -> None:
+        super().__init__()
+        self.width = pooled_width(trunk)
+
+    def forward(self, trunk: Any, planes: torch.Tensor) -> list[torch.Tensor]:
+        """(B, 1 or 3, H, W) -> maps (B, C_i, H_i, W_i)."""
+        return stage_maps(trunk, channels(planes))
+
+
+def build(name: str) -> foreign.Towers:
+    """Untrained towers: ours from encoder/<name>.json, or of a CLIP made elsewhere. Raises ModelError."""
+    if foreign.is_foreign(name):
+        return foreign.build(name)
+    clip = build_clip(name)
+    return foreign.Towers(clip, FiveChannelEye(clip.visual.trunk), tokenize)
 
 
 def build_clip(name: str) -> Any:

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from medq_vlm.config import ViewConfig
-from medq_vlm.encoder import backbone
-from medq_vlm.encoder.preprocess import Canonical, channels, resize, tile_origins
+from medq_vlm.encoder.preprocess import Canonical, resize, tile_origins
 from medq_vlm.encoder.scorer import Outputs, Scorer
 
 WINDOW_PX, WINDOW_STEP_PX = 64, 32  # of the heat map, on the canonical plane
+FINE_PX = 8  # of the tile, per cell of a map that does not divide it
 
 
 @dataclass
@@ -73,7 +73,7 @@ def heat_map(
     map is the rise of the severity above the least affected window.
     """
     tiles, _, _ = cut_views(view.plane, config)
-    maps = backbone.stage_maps(model.clip.visual.trunk, channels(tiles.to(model.queries.device)))
+    maps = model.maps(tiles.to(model.queries.device))
     windows = _window_tokens(maps, config.tile_px)  # V n n P
     count, n = windows.shape[:2]
     alone = windows.flatten(0, 2)[:, None]  # V*n*n 1 P
@@ -88,12 +88,14 @@ def heat_map(
 def _window_tokens(maps: list[torch.Tensor], tile_px: int) -> torch.Tensor:
     """Stage maps of tiles -> backbone.pool over each window: (V, n, n, P)."""
     parts = []
-    for stage in maps:
+    for number, stage in enumerate(maps):
+        if tile_px % stage.shape[-1]:  # a transformer's patches: windows are cut from an enlarged copy
+            stage = F.interpolate(stage, size=tile_px // FINE_PX, mode="bilinear", align_corners=False)
         stride = tile_px // stage.shape[-1]
         size, step = max(1, WINDOW_PX // stride), max(1, WINDOW_STEP_PX // stride)
         mean = F.avg_pool2d(stage, size, step)  # V C n n
         parts.append(mean)
-        if stage is not maps[-1]:
+        if number < len(maps) - 1:
             square = F.avg_pool2d(stage.square(), size, step)
             parts.append(((square - mean.square()).clamp(min=0) + 1e-5).sqrt())
     return torch.cat(parts, 1).permute(0, 2, 3, 1)

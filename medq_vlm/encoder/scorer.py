@@ -13,9 +13,7 @@ from torch import nn
 from medq_vlm import vocab
 from medq_vlm.config import ScorerConfig
 from medq_vlm.encoder import backbone, prompts
-from medq_vlm.encoder.preprocess import channels
 from medq_vlm.encoder.prior import legible
-from medq_vlm.encoder.tokenizer import tokenize
 
 K, A, M, N = len(vocab.KIND_NAMES), len(vocab.ATTRIBUTES), len(vocab.MODALITIES), len(vocab.ANATOMIES)
 KIND_WIDTH = 32  # of the space in which an image meets the severity texts of one kind
@@ -78,6 +76,7 @@ class Scorer(nn.Module):
     """Weights of the towers and of the fusion head."""
 
     clip: Any  # open_clip's CustomTextCLIP
+    eye: Any  # how the image tower is shown a view
     pooled_width: int  # length of a view's pooled tower features
     prompt_ids: torch.Tensor
     statistics_mean: torch.Tensor
@@ -86,11 +85,12 @@ class Scorer(nn.Module):
     def __init__(self, config: ScorerConfig) -> None:
         super().__init__()
         self.config = config
-        self.clip = backbone.build_clip(config.clip)
+        towers = backbone.build(config.clip)
+        self.clip, self.eye, self.tokenize = towers.clip, towers.eye, towers.tokenize
         dim = config.width
         self.register_buffer("statistics_mean", torch.zeros(config.statistics))
         self.register_buffer("statistics_std", torch.ones(config.statistics))
-        self.pooled_width = backbone.pooled_width(self.clip.visual.trunk)
+        self.pooled_width = self.eye.width
         self.view_in = nn.Sequential(nn.LayerNorm(self.pooled_width), nn.Linear(self.pooled_width, dim))
         self.view_type = nn.Parameter(torch.zeros(2, dim))  # tile, global
         self.statistics_in = nn.Sequential(
@@ -100,7 +100,7 @@ class Scorer(nn.Module):
             nn.Linear(2 * dim, dim),
         )
         self.modality_in = nn.Embedding(M + 1, dim)
-        embed = self.clip.text.text_projection.shape[1]
+        embed = self.clip.text.output_dim
         self.prior_in = nn.Linear(embed, dim, bias=False)  # no bias anywhere: no description, no effect
         self.prior_query = nn.Linear(embed, dim, bias=False)
         self.prior_score = nn.Linear(embed, 2 * dim, bias=False)  # gain and shift of what the experts see
@@ -126,18 +126,23 @@ class Scorer(nn.Module):
         )
         self.to_medical = nn.Linear(dim, 1)
         self.to_utility = nn.Linear(dim, 1)
-        self.register_buffer("prompt_ids", tokenize(prompts.all_texts()), persistent=False)
+        self.register_buffer("prompt_ids", self.tokenize(prompts.all_texts()), persistent=False)
+
+    def maps(self, planes: torch.Tensor) -> list[torch.Tensor]:
+        """Views (B, 1 or 3, H, W) -> the image tower's feature maps (B, C, h, w)."""
+        found: list[torch.Tensor] = self.eye(self.clip.visual.trunk, planes)
+        return found
 
     def view_tokens(self, planes: torch.Tensor) -> torch.Tensor:
         """Views (B, 1 or 3, H, W) -> pooled tower features (B, P)."""
-        return backbone.pool(backbone.stage_maps(self.clip.visual.trunk, channels(planes)))
+        return backbone.pool(self.maps(planes))
 
     def anchors(self, more: Sequence[str] = ()) -> torch.Tensor:
         """Text-tower embeddings of all prompts and of `more` texts about the prompts' mean, unit length, (T, E).
 
         The mean is what every prompt shares; left in, it hides the difference of two prompts for most of a training.
         """
-        ids = torch.cat([self.prompt_ids, tokenize(list(more)).to(self.prompt_ids.device)])
+        ids = torch.cat([self.prompt_ids, self.tokenize(list(more)).to(self.prompt_ids.device)])
         embedded = self.clip.encode_text(ids)
         return F.normalize(embedded - embedded[: len(self.prompt_ids)].mean(0), dim=-1)
 
@@ -148,7 +153,7 @@ class Scorer(nn.Module):
         nothing = self.prior_in.weight.new_zeros(1, self.prior_in.in_features)
         if not told:
             return nothing.expand(len(texts), -1)
-        read = F.normalize(self.clip.encode_text(tokenize(told).to(nothing.device)), dim=-1)
+        read = F.normalize(self.clip.encode_text(self.tokenize(told).to(nothing.device)), dim=-1)
         rows = {text: row for row, text in enumerate(["", *told])}
         return torch.cat([nothing, read])[[rows[text] for text in kept]]
 
