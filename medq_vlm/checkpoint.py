@@ -116,6 +116,13 @@ def load(preset: str) -> Checkpoint:
     return Checkpoint(model, anchors, from_dict(ViewConfig, meta["view"]), calibration, meta)
 
 
+def placed(loaded: Checkpoint) -> Checkpoint:
+    """On the GPU, where there is one, when the towers are not ours; ours stay on the CPU, where they were measured."""
+    if not foreign.is_foreign(loaded.model.config.clip) or not torch.cuda.is_available():
+        return loaded
+    return replace(loaded, model=loaded.model.cuda(), anchors=loaded.anchors.cuda())
+
+
 @torch.no_grad()
 def save(folder: Path, model: Scorer, view: ViewConfig, calibration: Calibration, extra: dict[str, Any]) -> None:
     """Write weights (half precision except one-dimensional tensors) and meta.json.

@@ -58,7 +58,7 @@ class MedQ:
     @classmethod
     def load(cls, preset: str = "nano", precision: str = "nf4") -> MedQ:
         """Load a preset or a folder of weights. Raises ModelError (exit code 5) when missing or corrupt."""
-        return cls(checkpoint.load(preset), checkpoint.language_folder(preset), precision)
+        return cls(checkpoint.placed(checkpoint.load(preset)), checkpoint.language_folder(preset), precision)
 
     @cached_property
     def talker(self) -> Talker:
@@ -105,7 +105,7 @@ class MedQ:
             return result
         texts = [text for pair in prompts for text in pair]
         with torch.no_grad():
-            anchors = self.checkpoint.model.anchors(texts)[-len(texts) :].double().numpy()
+            anchors = self.checkpoint.model.anchors(texts)[-len(texts) :].double().cpu().numpy()
         weights = np.array([row["weight"] for row in result.slices])
         logits = np.stack([s.embed @ anchors.T for s in encoded.scored if s.embed is not None]).reshape(
             len(weights), -1, 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -57,9 +57,12 @@ def encode(model: Scorer, view: Canonical, statistics: np.ndarray, config: ViewC
 def predict(
     model: Scorer, encoded: EncodedSlice, modality: int, anchors: torch.Tensor, prior: torch.Tensor | None = None
 ) -> Outputs:
-    """Outputs of one slice (batch of one); `modality` is an id or scorer.UNKNOWN, `prior` (1, E) of `read_prior`."""
+    """Outputs of one slice (batch of one), on the CPU; `modality` is an id or scorer.UNKNOWN, `prior` (1, E) of
+    `read_prior`.
+    """
     given = torch.tensor([modality], device=encoded.tiles.device)
-    return model.fuse(encoded.tiles[None], encoded.whole[None], encoded.statistics[None], given, anchors, prior=prior)
+    out = model.fuse(encoded.tiles[None], encoded.whole[None], encoded.statistics[None], given, anchors, prior=prior)
+    return Outputs(*(getattr(out, field.name).cpu() for field in fields(out)))
 
 
 @torch.no_grad()
