@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 import zipfile
@@ -40,8 +41,9 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("downloads")
 
 
-@pytest.fixture(scope="module")
-def driver(downloads: Path) -> Iterator[Driver]:
+@contextlib.contextmanager
+def browser(downloads: Path) -> Iterator[Driver]:
+    """A headless Chromium that saves what it downloads in a folder."""
     options = Options()
     options.binary_location = CHROMIUM or ""
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
@@ -52,8 +54,16 @@ def driver(downloads: Path) -> Iterator[Driver]:
     made = webdriver.Chrome(options=options, service=Service(DRIVER))
     made.set_page_load_timeout(PATIENCE_S)
     made.set_window_size(1280, 943)
-    yield made
-    made.quit()
+    try:
+        yield made
+    finally:
+        made.quit()
+
+
+@pytest.fixture(scope="module")
+def driver(downloads: Path) -> Iterator[Driver]:
+    with browser(downloads) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +99,7 @@ def tab(driver: Driver, name: str) -> None:
 def choose(driver: Driver, place: str, option: str) -> None:
     """Take an entry of a Gradio dropdown."""
     driver.find_element(By.CSS_SELECTOR, f"{place} input").click()
-    entries = "[...document.querySelectorAll('ul.options li')]"
+    entries = "[...document.querySelectorAll('[role=option]')]"
     until(driver, f"{entries}.find((one) => one.innerText.trim().endsWith({option!r}))").click()
 
 
@@ -131,8 +141,7 @@ def test_the_browser_met_no_error_and_no_other_machine(opened: Driver, server: S
 def test_the_window_follows_preset_hand_and_key(opened: Driver) -> None:
     before = opened.execute_script("return document.querySelector('[data-viewer=main] .mq-slice').src")
     field = opened.find_element(By.CSS_SELECTOR, "[data-viewer=main] [data-width]")
-    field.clear()
-    field.send_keys("700", Keys.ENTER)
+    field.send_keys(Keys.CONTROL, "a", Keys.NULL, "700", Keys.ENTER)
     until(opened, "document.querySelector('[data-viewer=main] .mq-slice').src.includes('w=700')")
     assert "W 700" in corner(opened, "bl")
     stage(opened).send_keys("1")  # the first preset
@@ -226,8 +235,8 @@ def test_the_worklist_takes_files_filters_and_opens_a_row(opened: Driver, downlo
     until(opened, f"!{text}.includes('batch4.png')")
     choose(opened, "#mq-filter", "all")
     until(opened, f"{text}.includes('batch4.png')")
-    cell = "[...document.querySelectorAll('#mq-table td')].find((one) => one.innerText.trim() === 'batch4.png')"
-    until(opened, cell).click()
+    cells = "[...document.querySelectorAll('#mq-table [role=gridcell]')]"
+    until(opened, f"{cells}.find((one) => one.innerText.trim() === 'batch4.png')").click()
     until(opened, "document.querySelector('[data-viewer=main] .mq-corner.tl').innerText.includes('batch4.png')")
     until(opened, "document.querySelector('#mq-upload').offsetParent")  # the reading tab is back
 

@@ -66,6 +66,8 @@ def test_the_api_goes_from_file_to_report(server: Server) -> None:
     for form, mime in (("pdf", "application/pdf"), ("csv", "text/csv; charset=utf-8"), ("zip", "application/zip")):
         assert one.predict(study["id"], form, api_name="/report")["mime"] == mime
     assert "error" in one.predict(study["id"], "exe", api_name="/report")
+    said = list(one.submit(study["id"], "Why is it poor?", api_name="/ask"))
+    assert said and said[-1].strip() and "went wrong" not in said[-1]
     both = one.predict(study["id"], study["id"], api_name="/compare")
     assert both["summary"].startswith("The score stays")
     assert one.predict(api_name="/forget") == {"studies": 0}
@@ -146,6 +148,13 @@ def test_nothing_of_the_patient_is_left_behind(server: Server, tmp_path: Path) -
     study = assess(one, path)
     texts = [json.dumps(study), json.dumps(one.predict(study["id"], "html", api_name="/report"))]
     assert all("PLANTED" not in text for text in texts)
+    # names that a user types or gives a file are shown to that user, and kept nowhere
+    path = path.rename(tmp_path / f"{PATIENT}.dcm")
+    study = assess(one, path)
+    one.predict(study["id"], {"comment": f"seen by {PATIENT}"}, api_name="/review")
+    one.predict(study["id"], f"CT of {PATIENT}", api_name="/assess_again")
+    for form in ("pdf", "zip"):
+        one.predict(study["id"], form, api_name="/report")
     for left in server.folder.rglob("*"):
         assert "PLANTED" not in left.name
         assert not left.is_file() or b"PLANTED" not in left.read_bytes()
