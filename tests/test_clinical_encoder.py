@@ -83,6 +83,11 @@ def test_prompts_are_told_apart_and_their_learned_marks_are_gone(model: Scorer) 
     marked, plain = model.tokenize(["<ctx0><ctx1> an image with no noise"]), model.tokenize(["an image with no noise"])
     assert torch.equal(marked, plain)
     assert len({tuple(row) for row in model.prompt_ids.tolist()}) == len(model.prompt_ids)
+    with torch.no_grad():  # a text means the same beside a longer one
+        alone, beside = (
+            model.clip.encode_text(model.tokenize(texts))[0] for texts in (["ct"], ["ct", "ct noise " * 9])
+        )
+    assert torch.allclose(alone, beside, atol=1e-5)
 
 
 def test_a_downloaded_folder_needs_the_text_towers_files_beside_it(text: Path, clip: Path, tmp_path: Path) -> None:
@@ -110,12 +115,11 @@ def preset(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("work")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(synthesize, "QUADS_PER_SHARD", 4)
-        patch.setattr(train_quality, "BATCH", 16)
         for split in ("train", "validation"):
             synthesize.main(["--out", str(work / "shards"), "--shards", "1", "--split", split])
         source = shutil.copytree(clip, work / "clip")
         common = ["--shards", str(work / "shards"), "--out", str(work / "run"), "--head-epochs", "1", "--cpu"]
-        train_quality.main([*common, "--clip", f"local-dir:{source}", "--steps", "1", "--check-every", "1"])
+        train_quality.main([*common, "--clip", f"local-dir:{source}", "--steps", "1", "--batch", "16"])
     base = small_models.qwen3(work / "qwen3")
     train_describer.main(["--base", str(base), "--out", str(work / "words"), "--steps", "1", "--rank", "4", "--cpu"])
     export_describer.main(["--run", str(work / "words"), "--to", str(work / "run" / "clinical")])

@@ -34,7 +34,6 @@ from training.losses import quality_loss
 from training.pretrained import start_from_imagenet
 from training.validation import Figures
 
-BATCH = 64
 LOG_EVERY = 50
 ANCHOR_EVERY = 8
 TRUNK_RATE = 0.3  # of the rate, for weights that start from ImageNet
@@ -59,7 +58,8 @@ def fit_tower(model: Scorer, data: Shards, check: Shards, args: argparse.Namespa
     while share < 1.0:
         started = time.time()
         train_mode(model)
-        for views, labels, statistics in one_ahead(batches(data, model, np.random.default_rng([args.seed, step]))):
+        rng = np.random.default_rng([args.seed, step])
+        for views, labels, statistics in one_ahead(batches(data, model, args.batch, rng)):
             for group in optimiser.param_groups:
                 group["lr"] = args.rate * group["factor"] * warm_cosine(share)
             tiles, wholes = (v.to(accelerator.device) for v in views)
@@ -84,7 +84,7 @@ def fit_tower(model: Scorer, data: Shards, check: Shards, args: argparse.Namespa
                 words = " ".join(f"{name} {float(value.detach()):.3f}" for name, value in terms.items())
                 print(f"step {step} {words} ({spent:.0f} s, {share:.0%})", flush=True)
             if step % args.check_every == 0 or share >= 1.0:
-                report(model, average, check, f"tower {step}")
+                report(model, average, check, f"tower {step}", args.batch)
                 save_state(accelerator, args.out / "tower", average, {"step": step, "spent_s": spent})
             started = time.time()
             if share >= 1.0:
@@ -122,10 +122,10 @@ def parameter_groups(model: Scorer) -> list[dict[str, Any]]:
 Batch = tuple[tuple[torch.Tensor, torch.Tensor], Labels, torch.Tensor]
 
 
-def batches(data: Shards, model: Scorer, rng: np.random.Generator) -> Iterator[Batch]:
+def batches(data: Shards, model: Scorer, size: int, rng: np.random.Generator) -> Iterator[Batch]:
     """One epoch of views, labels and disturbed statistics."""
     mean, std = model.statistics_mean.cpu(), model.statistics_std.cpu()
-    for index in data.quad_batches(BATCH, rng):
+    for index in data.quad_batches(size, rng):
         yield data.views(index, rng), data.batch_labels(index, rng), data.disturbed_statistics(index, mean, std, rng)
 
 
@@ -148,7 +148,7 @@ def _share(step: int, spent_s: float, args: argparse.Namespace) -> float:
 
 
 @torch.no_grad()
-def report(model: Scorer, average: MovingAverage, check: Shards, name: str) -> None:
+def report(model: Scorer, average: MovingAverage, check: Shards, name: str, size: int) -> None:
     """Validation figures of the averaged weights, on one tile and the whole view."""
     own = {key: value.clone() for key, value in model.state_dict().items()}
     model.load_state_dict(average.state)
@@ -156,7 +156,7 @@ def report(model: Scorer, average: MovingAverage, check: Shards, name: str) -> N
     rng = np.random.default_rng(0)
     index = np.arange(min(len(check), 1024))
     rows, anchors = [], model.anchors()
-    for part in np.array_split(index, max(1, len(index) // BATCH)):
+    for part in np.array_split(index, max(1, len(index) // size)):
         tiles, wholes = check.views(part, rng)
         labels = check.batch_labels(part, None)
         device = next(model.parameters()).device
@@ -202,6 +202,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, help="end the tower pass after so many, its schedule with it")
     parser.add_argument("--head-epochs", type=int, default=16, help="0 keeps the head of the tower pass")
     parser.add_argument("--head-samples", type=int, default=100_000, help="cache features of at most so many")
+    parser.add_argument("--batch", type=int, default=64, help="samples in a step, whole quads; fewer need less memory")
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--check-every", type=int, default=500)

@@ -114,7 +114,15 @@ def build(name: str) -> Towers:
         raise ModelError(
             f"The text tower {wanted}; put its {TEXT_CONFIG_FILE} and tokenizer files beside {CONFIG_FILE}."
         ) from None
+    clip.text.register_forward_pre_hook(_without_padding)
     return Towers(clip, RgbEye(clip.visual, source.config.get("preprocess_cfg", {})), WordPieces(reader))
+
+
+def _without_padding(text: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Ids (N, L) up to the longest text: the tower is blind to padding, but pays for it in time and memory."""
+    ids, *rest = inputs
+    used = int((ids != text.config.pad_token_id).any(0).sum())
+    return (ids[:, : max(1, used)], *rest)
 
 
 def find(name: str) -> Source:
