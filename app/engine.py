@@ -89,14 +89,14 @@ class Engine:
             raise MedQError("This study was not assessed yet.")
         self.warm()
         history = list(study.chat)
-        yield from self.medq.ask(study.encoded, study.result, question, history, study.hush.is_set)
+        yield from spoken(self.medq.ask(study.encoded, study.result, question, history, study.hush.is_set))
 
     def weigh(self, first: Study, second: Study) -> Iterator[str]:
         """Which of two assessed studies is better and why, piece by piece. Raises MedQError."""
         if first.encoded is None or first.result is None or second.encoded is None or second.result is None:
             raise MedQError("Both studies must be assessed before they can be compared.")
         self.warm()
-        yield from self.medq.compare((first.encoded, first.result), (second.encoded, second.result))
+        yield from spoken(self.medq.compare((first.encoded, first.result), (second.encoded, second.result)))
 
     def assess(self, study: Study, acquisition: str | None = None) -> Iterator[Step]:
         """Assess and say how far it is after every slice; the last step holds the result.
@@ -182,3 +182,13 @@ class Engine:
         self.fell_back = True
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def spoken(pieces: Iterator[str]) -> Iterator[str]:
+    """`pieces`; a full GPU ends an answer with a sentence, and the next one finds the memory free again."""
+    try:
+        yield from pieces
+    except torch.OutOfMemoryError:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise MedQError("There is not enough memory for an answer now; please ask again in a moment.") from None

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from app import chat, exports
-from app.engine import Engine, Stopped
+from app.engine import Engine, Stopped, spoken
 from app.intake import Reader
 from app.review import parse
 from app.room import EXAMPLES, Room, explain, time_left
@@ -84,6 +84,17 @@ def test_a_full_gpu_falls_back_and_the_next_request_works(engine: Engine) -> Non
         engine.guarded(always_full)
     assert engine.guarded(lambda: 1) == 1
     engine.fell_back = False
+
+
+def test_an_answer_that_meets_a_full_gpu_ends_with_a_sentence() -> None:
+    def full() -> Iterator[str]:
+        yield "The image "
+        raise torch.OutOfMemoryError
+
+    pieces = spoken(full())
+    assert next(pieces) == "The image "
+    with pytest.raises(MedQError, match="ask again"):
+        next(pieces)
 
 
 def test_the_filed_report_holds_the_review(room: Room, small: ImageSample) -> None:
