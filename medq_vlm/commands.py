@@ -188,16 +188,15 @@ def demo(args: Namespace) -> int:
 
 
 def chat(args: Namespace) -> int:
-    """Run the reading room of the clone this package belongs to, in a process of its own."""
-    import subprocess
-
+    """Become the reading room of the clone this package belongs to."""
     root = Path(__file__).resolve().parents[1]
     if not (root / "app" / "__main__.py").is_file():
         raise usage("The reading room runs from the clone of the project: make chat.")
     logins = [word for one in args.auth or () for word in ("--auth", one)]
     words = ["--host", args.host, "--port", str(args.port), "--preset", args.preset, *logins]
     path = os.pathsep.join([str(root), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]).rstrip(os.pathsep)
-    return subprocess.run([sys.executable, "-m", "app", *words], env={**os.environ, "PYTHONPATH": path}).returncode
+    # not a child process: a signal to a parent that waits would leave the server running
+    os.execve(sys.executable, [sys.executable, "-m", "app", *words], {**os.environ, "PYTHONPATH": path})
 
 
 def selftest(args: Namespace) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,15 @@ def test_starting_without_a_login_is_refused_with_a_sentence(
     assert main(["--host", "0.0.0.0"]) == 2
     said = capsys.readouterr().err
     assert "login is needed" in said and "Traceback" not in said
+
+
+def test_medq_chat_becomes_the_app() -> None:
+    """Not called in this process: it would be replaced by the app, or by its exit code as here."""
+    command = [sys.executable, "-m", "medq_vlm.cli", "chat", "--host", "0.0.0.0"]
+    environment = {name: value for name, value in os.environ.items() if name != "MEDQ_AUTH"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "login is needed" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_logins_come_from_arguments_a_file_or_the_environment(tmp_path: Path) -> None:

@@ -53,7 +53,6 @@ def test_commands_are_the_ones_of_the_contract(capsys: pytest.CaptureFixture[str
     "arguments",
     [
         [],
-        ["chat"],
         ["assess"],
         ["assess", "x.dcm", "--fail-below", "5"],
         ["assess", "x.dcm", "--fail-below", "good"],
