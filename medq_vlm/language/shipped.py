@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from medq_vlm.language import unpacked
 from medq_vlm.language.model import LanguageModel
 from medq_vlm.language.projector import Projector
 from medq_vlm.language.weights import converted, load_base, load_tokenizer
@@ -52,6 +53,8 @@ def load(folder: Path, precision: str = "nf4", device: str | None = None) -> Lan
     set_peft_model_state_dict(causal, _part(weights, "adapter."))
     if precision == "bf16":
         causal.to(torch.bfloat16)  # peft makes an adapter in fp32
+    if precision == "nf4" and unpacked.pays(device):
+        unpacked.unpack(causal)
     model = LanguageModel(causal.eval().requires_grad_(False), load_tokenizer(source), projector.to(device).eval())
     model.projector.requires_grad_(False)
     return model
