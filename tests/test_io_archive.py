@@ -126,6 +126,7 @@ def test_many_members_share_one_budget(tmp_path: Path) -> None:
         (zipped({"a.txt": b"text"}), "not_an_image"),
         (b"", "empty"),
     ],
+    ids=("no member", "cut short", "zip in a zip", "text", "no byte"),  # the bytes hold the time: no name for a test
 )
 def test_archives_without_images(tmp_path: Path, data: bytes, code: str) -> None:
     assert refused(tmp_path, data).code == code
