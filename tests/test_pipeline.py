@@ -52,7 +52,7 @@ def test_the_same_image_gives_the_same_numbers_alone_and_in_a_stack(medq: MedQ, 
     ("modality", "kind"),
     [
         ("ct", "low_dose_noise"),
-        ("mr", "mr_motion"),
+        ("mr", "noise"),
         ("xray", "blur"),
         ("ultrasound", "low_resolution"),
         ("fundus", "defocus"),

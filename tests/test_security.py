@@ -31,6 +31,11 @@ NETWORK = (
     "huggingface_hub",
 )
 UNSAFE = ("pickle", "cPickle", "dill", "joblib", "marshal", "shelve", "cloudpickle")
+SERVING = {  # the reading room listens on this computer, and its evaluation asks it
+    "app/guard.py": {"http", "urllib"},  # http.cookies and urllib.parse read a header, no more
+    "app/serve.py": {"socket"},
+    "eval/run_app.py": {"socket", "urllib"},
+}
 MAY_START_A_PROCESS = ("medq_vlm/io/", "medq_vlm/language/base.py", "eval/", "training/")
 FORBIDDEN_CALLS = {"eval", "exec", "torch.load", "os.system", "os.popen", "yaml.load", "np.loadtxt"}
 
@@ -64,8 +69,13 @@ def risks(source: Path) -> list[str]:
             keywords = {word.arg: word.value for word in node.keywords}
             true = [name for name, value in keywords.items() if isinstance(value, ast.Constant) and value.value is True]
             found += [f"{node.lineno}: {name}=True" for name in ("allow_pickle", "shell", "force") if name in true]
-            found += [f"{node.lineno}: weights_only"] * ("weights_only" in keywords)  # only safetensors are loaded
-            found += [f"{node.lineno}: {name_of(node.func)}"] * (name_of(node.func) in FORBIDDEN_CALLS)
+            # weights made elsewhere may be a .pth or .bin: tensors alone are taken from it
+            safe = isinstance(only := keywords.get("weights_only"), ast.Constant) and only.value is True
+            found += [f"{node.lineno}: weights_only"] * ("weights_only" in keywords and not safe)
+            called = name_of(node.func)
+            found += [f"{node.lineno}: {called}"] * (
+                called in FORBIDDEN_CALLS and not (called == "torch.load" and safe)
+            )
     return [f"{place(source)}: {risk}" for risk in found]
 
 
@@ -90,7 +100,8 @@ def test_the_search_finds_what_it_looks_for(tmp_path: Path, monkeypatch: pytest.
 def test_nothing_calls_the_network() -> None:
     for source in SOURCES:
         names = imported(ast.parse(source.read_text(encoding="utf-8")))
-        assert not names & set(NETWORK), place(source)
+        allowed = SERVING.get(place(source), set())
+        assert not names & set(NETWORK) - allowed, place(source)
         assert "subprocess" not in names or place(source).startswith(MAY_START_A_PROCESS), place(source)
 
 

@@ -1,6 +1,6 @@
 """The CT reader study of the training data as a manifest for stage 2.
 
-    python -m training.reader_study --data ../shared/data --domain brain --out runs/readers.csv
+    python -m training.reader_study --data images --domain brain --out runs/readers.csv
 
 Score: the mean of contrast and structure on their 1 to 5 scales; slips above 5 and the fixed anchors (low dose, normal
 dose) are left out. Versions of one slice are one group.

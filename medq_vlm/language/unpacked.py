@@ -26,13 +26,14 @@ def unpack(causal: Any) -> None:
     from bitsandbytes.functional import dequantize_4bit
     from peft.tuners.lora import LoraLayer
 
-    for layer in causal.modules():
-        if isinstance(layer, LoraLayer):
-            packed = layer.get_base_layer().weight
-            weight = dequantize_4bit(packed.data, packed.quant_state).float()
-            for name in layer.active_adapters:
-                weight += layer.get_delta_weight(name).float()
-            layer.forward = partial(F.linear, weight=weight, bias=layer.get_base_layer().bias)
+    adapted: list[Any] = [layer for layer in causal.modules() if isinstance(layer, LoraLayer)]
+    for layer in adapted:
+        base = layer.get_base_layer()
+        packed = base.weight
+        weight = dequantize_4bit(packed.data, packed.quant_state).float()
+        for name in layer.active_adapters:
+            weight += layer.get_delta_weight(name).float()
+        layer.forward = partial(F.linear, weight=weight, bias=base.bias)
 
 
 def pack(causal: Any) -> None:
