@@ -1,26 +1,20 @@
-"""Which images train, which validate, which are never seen: the split by source and subject."""
+"""The clean images of training by split (eval/splits.py), with what is known about each."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from eval.splits import HELD_OUT_GROUPS, HELD_OUT_SOURCES, ONE_SUBJECT_SOURCES, last_slices, split_of
 from medq_vlm import io, vocab
 from medq_vlm.phantoms import phantom
 from medq_vlm.schema import ImageSample
 
-# Whole folders that no training image comes from.
-HELD_OUT_SOURCES = (
-    "ct_ge_head", "mr_fnndsc_brain", "us_hip_spj", "fundus_chase", "micro_bccd", "xr_chest_covidset_NC",
-)  # fmt: skip
-# Subjects kept for tests with human scores.
-HELD_OUT_GROUPS = ("ct_mtdgan_reader_study/abdomen",)
-# One subject each: the slices of one end of the body validate. That is a weak check, and no test.
-ONE_SUBJECT_SOURCES = ("ct_fnndsc_chest", "pet_fnndsc_wb")
+__all__ = ["HELD_OUT_GROUPS", "HELD_OUT_SOURCES", "split_of"]
+
 TRAIN_LICENCES = ("permissive", "stated_upstream")
 MODALITY_NAMES = {
     "CT": "ct", "MR": "mr", "XR": "xray", "US": "ultrasound", "PET": "pet", "fundus": "fundus",
@@ -35,7 +29,6 @@ ANATOMY_NAMES = {
 }  # fmt: skip
 SLICES_PER_VOLUME = 14
 SMALLEST_SIDE_PX = 64  # a crop of less is too small to be degraded
-VALIDATION_SHARE = 0.12
 
 
 @dataclass(frozen=True)
@@ -46,14 +39,6 @@ class Content:
     source: str  # folder, or "phantom"
     group: str  # subject
     split: str  # "train", "validation" or "held-out"
-
-
-def split_of(source: str, group: str) -> str:
-    """Held-out folders and subjects first; the rest of the subjects by a hash of their name."""
-    if source in HELD_OUT_SOURCES or group in HELD_OUT_GROUPS:
-        return "held-out"
-    digest = int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
-    return "validation" if digest < VALIDATION_SHARE else "train"
 
 
 def read_manifest(folder: Path) -> list[dict[str, str]]:
@@ -68,7 +53,8 @@ def real_contents(folder: Path, splits: tuple[str, ...]) -> list[Content]:
     """
     out: list[Content] = []
     rows = read_manifest(folder)
-    last = {source: _last_slices(rows, source) for source in ONE_SUBJECT_SOURCES}
+    paths = [row["path"] for row in rows]
+    last = {source: last_slices(paths, source) for source in ONE_SUBJECT_SOURCES}
     for row in rows:
         source = row["path"].split("/")[0]
         group = row["group"]
@@ -83,12 +69,6 @@ def real_contents(folder: Path, splits: tuple[str, ...]) -> list[Content]:
             if min(known.pixels.shape[1:3]) >= SMALLEST_SIDE_PX:
                 out.extend(Content(part, source, group, split) for part in _slices(known))
     return out
-
-
-def _last_slices(rows: list[dict[str, str]], source: str) -> set[str]:
-    """Paths of one end of the body, the share that validates."""
-    paths = sorted(row["path"] for row in rows if row["path"].startswith(source + "/"))
-    return set(paths[int((1 - VALIDATION_SHARE) * len(paths)) :])
 
 
 def _labelled(sample: ImageSample, row: dict[str, str]) -> ImageSample:
