@@ -1,7 +1,7 @@
 """The calibrated severity of a degraded image: the table's, corrected by what this image really lost.
 
 The table (medq_vlm/degrade/severity_table.json) is a mean over images. The same strength takes more from one image
-than from another: the severity of a case is the geometric mean of the table's and of the one its own loss asks for.
+than from another: the severity of a case is the one its own loss asks for, within limits about the table's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from medq_vlm import degrade, vocab
 
 # Positioning is a finding and no pixel loss, and the measures see luminance alone.
 BY_STRENGTH = frozenset(("rotation", "colour_cast"))
-MOST_ALONE, MOST_TOGETHER = 3.0, 1.7  # how far a case may lie from the mean, in either direction
+MOST_ALONE, MOST_TOGETHER = 4.0, 1.7  # how far a case may lie from the mean, in either direction
 LEAST_LOSS = 0.004
 
 
@@ -45,7 +45,7 @@ def measured(kind: str, modality: str, strength: float, loss: float, alone: bool
     expected = float(np.interp(strength, table["strengths_measured"], table["pixel_loss"][kind][modality]))
     most = MOST_ALONE if alone else MOST_TOGETHER
     ratio = np.clip((loss + LEAST_LOSS) / (expected + LEAST_LOSS), 1 / most, most)
-    return float(np.clip(severity * np.sqrt(ratio), 0.0, 4.0))
+    return float(np.clip(severity * ratio, 0.0, 4.0))
 
 
 def quality(severities: np.ndarray) -> float:
