@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 from nibabel import Nifti1Header, Nifti2Header
@@ -17,7 +18,7 @@ from medq_vlm.schema import ImageSample
 HEADER_BYTES = {348: 352, 540: 544}  # sizeof_hdr: header and extension flag
 COLOUR_CODES = {128: 3, 2304: 4}  # RGB24, RGBA32
 UNIT_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # metre, millimetre, micrometre
-EDGES = {  # patient's sides at the left, right, top and bottom edge, as `_displayed` turns the planes
+EDGES = {  # patient's sides at the left, right, top and bottom edge, as `turn_of` turns the planes
     "axial": ("R", "L", "A", "P"), "coronal": ("R", "L", "H", "F"), "sagittal": ("A", "P", "H", "F"),
 }  # fmt: skip
 THICK = 1.25  # an axis with voxels this much longer than the others is the slice axis
@@ -34,9 +35,9 @@ def read_nifti(source: Source, kind: str, limits: Limits) -> tuple[ImageSample, 
     """
     name = source.name
     stored = source.read(limits)
-    data = stored if kind != "nifti_gz" else _inflate(stored, 4096, name)
-    header, swapped = _header(data, name)
-    shape, dtype, samples = _layout(header, name)
+    data = stored if kind != "nifti_gz" else inflated(stored, 4096, name)
+    header, swapped = header_of(data, name)
+    shape, dtype, samples = layout_of(header, name)
     check_claim(name, (*sorted(shape[:3]), samples), limits)  # of one volume: no other is touched
     need = math.prod(shape[:3]) * dtype.itemsize
     offset = float(header["vox_offset"])
@@ -45,7 +46,7 @@ def read_nifti(source: Source, kind: str, limits: Limits) -> tuple[ImageSample, 
     start = int(offset)
     files = [stored]
     if kind == "nifti_gz":
-        data = _inflate(stored, start + need, name)
+        data = inflated(stored, start + need, name)
     elif kind == "nifti_pair":
         image = source.sibling(".img")
         if image is None:
@@ -60,21 +61,21 @@ def read_nifti(source: Source, kind: str, limits: Limits) -> tuple[ImageSample, 
             "copy or convert the file again",
         )
     values = np.frombuffer(data, dtype.newbyteorder(">") if swapped else dtype, math.prod(shape[:3]), start)
-    volume = _scaled(values, header).reshape((*shape[:3], *([samples] if samples > 1 else [])), order="F")
+    volume = scaled(values, header).reshape((*shape[:3], *([samples] if samples > 1 else [])), order="F")
     if samples > 1:
         # order="F" runs x fastest, but the samples of a voxel lie together
-        volume = _scaled(values, header).reshape((samples, *shape[:3]), order="F").transpose(1, 2, 3, 0)[..., :3]
-    turned, spacing, view = _displayed(volume, header, shape)
+        volume = scaled(values, header).reshape((samples, *shape[:3]), order="F").transpose(1, 2, 3, 0)[..., :3]
+    turn = turn_of(header, shape)
     warnings = []
     if len(shape) == 4 and shape[3] > 1:
         warnings.append(f"The file holds {shape[3]} volumes; the first is read.")
     bits = dtype.itemsize * 8 if samples == 1 else 8
     sample = finish(
         ImageSample(
-            turned,
-            spacing_mm=spacing,
-            view=view,
-            edges=EDGES.get(view or ""),
+            turn.display(volume),
+            spacing_mm=turn.spacing_mm,
+            view=turn.view,
+            edges=EDGES.get(turn.view or ""),
             bits=bits,
             warnings=tuple(warnings),
             path=source.path,
@@ -84,7 +85,7 @@ def read_nifti(source: Source, kind: str, limits: Limits) -> tuple[ImageSample, 
     return sample, files
 
 
-def _inflate(data: bytes, ceiling_bytes: int, name: str) -> bytes:
+def inflated(data: bytes, ceiling_bytes: int, name: str) -> bytes:
     """The first `ceiling_bytes` of a gzip stream: what the header promises and no more."""
     try:
         return zlib.decompressobj(31).decompress(data, max(1, ceiling_bytes))
@@ -92,7 +93,7 @@ def _inflate(data: bytes, ceiling_bytes: int, name: str) -> bytes:
         raise problem("corrupt", name, "the gzip archive is damaged", "copy the file again") from error
 
 
-def _header(data: bytes, name: str) -> tuple[Nifti1Header, bool]:
+def header_of(data: bytes, name: str) -> tuple[Nifti1Header, bool]:
     little = int.from_bytes(data[:4], "little")
     size = little if little in HEADER_BYTES else int.from_bytes(data[:4], "big")
     kind = Nifti1Header if size == 348 else Nifti2Header
@@ -103,7 +104,7 @@ def _header(data: bytes, name: str) -> tuple[Nifti1Header, bool]:
         raise problem("corrupt", name, "the NIfTI header is damaged", "convert the image again") from error
 
 
-def _layout(header: Nifti1Header, name: str) -> tuple[tuple[int, ...], np.dtype, int]:
+def layout_of(header: Nifti1Header, name: str) -> tuple[tuple[int, ...], np.dtype, int]:
     """Shape (x, y, z[, t]), voxel element type, samples per voxel."""
     dim = [int(n) for n in header["dim"]]
     code = int(header["datatype"])
@@ -143,7 +144,7 @@ def _layout(header: Nifti1Header, name: str) -> tuple[tuple[int, ...], np.dtype,
     return shape, np.dtype(types[code]), 1
 
 
-def _scaled(values: np.ndarray, header: Nifti1Header) -> np.ndarray:
+def scaled(values: np.ndarray, header: Nifti1Header) -> np.ndarray:
     """scl_slope and scl_inter applied; a slope of 0 or NaN means none (NIfTI-1 standard)."""
     if values.dtype.kind == "V":
         return np.frombuffer(values.tobytes(), np.uint8).astype(np.float32)
@@ -160,10 +161,27 @@ def _scaled(values: np.ndarray, header: Nifti1Header) -> np.ndarray:
     return out
 
 
-def _displayed(
-    volume: np.ndarray, header: Nifti1Header, shape: tuple[int, ...]
-) -> tuple[np.ndarray, tuple[float | None, float | None, float | None], str | None]:
-    """(S, H, W[, 3]), spacing (slice, row, column) in mm, view."""
+@dataclass(frozen=True)
+class Turn:
+    """How the array of a file is turned for display: axes first, then flips; `back` undoes it."""
+
+    axes: tuple[int, ...]  # array axes of slices, rows, columns
+    flips: tuple[slice, ...]  # of the turned array
+    spacing_mm: tuple[float | None, float | None, float | None]  # slice, row, column
+    view: str | None
+
+    def display(self, volume: np.ndarray) -> np.ndarray:
+        """(x, y, z[, 3]) as (S, H, W[, 3])."""
+        return np.ascontiguousarray(volume.transpose(*self.axes, *range(3, volume.ndim))[self.flips])
+
+    def back(self, turned: np.ndarray) -> np.ndarray:
+        """(S, H, W[, 3]) as (x, y, z[, 3]) of the file."""
+        places = [self.axes.index(axis) for axis in range(3)]
+        return turned[self.flips].transpose(*places, *range(3, turned.ndim))
+
+
+def turn_of(header: Nifti1Header, shape: tuple[int, ...]) -> Turn:
+    """The way from the array of a file to the radiological display, by the header's affine."""
     scale = UNIT_MM.get(int(header["xyzt_units"]) & 7, 1.0)
     zooms = [abs(float(z)) * scale for z in header["pixdim"][1:4]]
     sizes = np.array([z if math.isfinite(z) and 0 < z < 1000 else 0.0 for z in zooms])
@@ -182,14 +200,13 @@ def _displayed(
     # back, up
     plane = {2: ((1, False), (0, False)), 1: ((2, False), (0, False)), 0: ((2, False), (1, False))}[body]
     wanted = ((body, body == 2), *plane)
-    axes = [world[axis][0] for axis, _ in wanted]
+    axes = tuple(world[axis][0] for axis, _ in wanted)
     flips = tuple(slice(None, None, 1 if world[axis][1] == up else -1) for axis, up in wanted)
-    turned = volume.transpose(*axes, *range(3, volume.ndim))[flips]
     spacing = tuple(float(sizes[axis]) or None for axis in axes)
     view = ("sagittal", "coronal", "axial")[body] if known else None
-    if turned.shape[0] == 1:
+    if shape[axes[0]] == 1:
         spacing = (None, *spacing[1:])
-    return np.ascontiguousarray(turned), spacing, view  # type: ignore[return-value]
+    return Turn(axes, flips, spacing, view)  # type: ignore[arg-type]
 
 
 def _slice_axis(shape: tuple[int, ...], sizes: np.ndarray, turn: np.ndarray) -> int:

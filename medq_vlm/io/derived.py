@@ -1,0 +1,181 @@
+"""An image derived from another, in the format and with the header of its original: what `medq restore` writes.
+
+Nothing of a header goes anywhere but into the new file, and no file that exists as an input is ever written.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medq_vlm.io.derived_dicom import Story
+from medq_vlm.io.dicom import open_dicom
+from medq_vlm.io.limits import DEFAULT, Limits
+from medq_vlm.io.originals import Original
+from medq_vlm.schema import ImageSample, MedQError
+
+__all__ = ["Derived", "File", "Story", "derive", "save"]
+PICTURES = ("png", "jpeg", "bmp", "webp", "tiff")
+
+
+@dataclass(frozen=True)
+class File:
+    """A file to be written; the name holds nothing of the patient."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Derived:
+    """The files of one derived image and what must be told about them."""
+
+    files: tuple[File, ...]
+    ending: str  # of each file: ".dcm", ".nii.gz", ...
+    notes: tuple[str, ...] = ()
+
+
+def derive(
+    original: Original, before: ImageSample, after: ImageSample, story: Story, limits: Limits = DEFAULT
+) -> Derived:
+    """The files that hold `after`, which was `before` when it was read from `original`.
+
+    DICOM: one object for each of the original's files. NIfTI: its affine and voxel type. Pictures: PNG of the same
+    depth and colour, TIFF where PNG cannot hold it; JPEG, BMP and WebP become PNG. NumPy: float32. Raises MedQError.
+    """
+    if original.kind == "dicom":
+        files, clipped = _dicom(original, after, story, limits)
+        ending = ".dcm"
+    elif original.kind.startswith("nifti"):
+        from medq_vlm.io.derived_nifti import derive as derive_nifti  # nibabel takes long to import
+
+        data, clipped = derive_nifti(original.sources[0], original.kind, after.pixels, story.note, limits)
+        ending = ".nii.gz" if original.kind == "nifti_gz" else ".nii"
+        files = [File(f"image{ending}", data)]
+    elif original.kind in PICTURES:
+        data, ending, clipped = picture(before, after, story.note, tiff=original.kind == "tiff")
+        files = [File(f"image{ending}", data)]
+    else:
+        ending, clipped = ".npy", 0
+        files = [File("image.npy", _npy(after.pixels))]
+    notes = (f"{clipped:,} values beyond the range of the file format were clipped.",) if clipped else ()
+    return Derived(tuple(files), ending, notes)
+
+
+def _dicom(original: Original, after: ImageSample, story: Story, limits: Limits) -> tuple[list[File], int]:
+    from pydicom.uid import generate_uid
+
+    from medq_vlm.io import derived_dicom
+
+    series_uid = generate_uid()
+    rows: dict[int, list[tuple[int, int]]] = {}  # source: (frame number, row of the sample)
+    for row, frame in enumerate(original.frames):
+        rows.setdefault(frame.source, []).append((frame.index, row))
+    files, clipped = [], 0
+    for number, (member, places) in enumerate(rows.items(), start=1):
+        source = original.sources[member]
+        ds, claim = open_dicom(source.read(limits), source.name, limits)
+        places.sort()  # the file's own order
+        planes = after.pixels[[row for _, row in places]]
+        data, lost = derived_dicom.derive(ds, claim, planes, [index for index, _ in places], series_uid, story)
+        files.append(File(f"{number:04d}.dcm", data))
+        clipped += lost
+    return files, clipped
+
+
+def picture(before: ImageSample, after: ImageSample, note: str, tiff: bool = False) -> tuple[bytes, str, int]:
+    """A picture of the depth and colour of `before`: file, ending, clipped values."""
+    bits = before.bits if before.bits in (8, 16) and whole_numbers(before.pixels) else 32
+    pixels, clipped = after.pixels, 0
+    if bits < 32:
+        signed = bool(before.pixels.min() < 0)
+        top = 2 ** (bits - signed) - 1
+        rounded = np.rint(pixels)
+        pixels = np.clip(rounded, -top - 1 if signed else 0, top)
+        clipped = int((rounded != pixels).sum())
+        pixels = pixels.astype(f"{'i' if signed else 'u'}{bits // 8}")
+        if not tiff and after.slices == 1 and not signed:
+            return png(pixels[0], note), ".png", clipped
+    return _tiff(pixels, after, note), ".tif", clipped
+
+
+def whole_numbers(pixels: np.ndarray) -> bool:
+    """True when every value is a whole number."""
+    return all(bool((plane == np.rint(plane)).all()) for plane in pixels)
+
+
+def png(array: np.ndarray, note: str) -> bytes:
+    """PNG of uint8 or uint16 (H, W) or (H, W, 3). Written here because Pillow has no 16-bit colour."""
+    height, width = array.shape[:2]
+    rows = np.ascontiguousarray(array, array.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
+    lines = np.zeros((height, rows.shape[1] + 1), np.uint8)  # each row begins with its filter: none
+    lines[:, 1:] = rows
+    head = struct.pack(">IIBBBBB", width, height, 8 * array.dtype.itemsize, 2 if array.ndim == 3 else 0, 0, 0, 0)
+    text = b"Description\0" + note.encode("latin-1", "replace")
+    chunks = ((b"IHDR", head), (b"tEXt", text), (b"IDAT", zlib.compress(lines.tobytes(), 6)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+
+
+def _tiff(pixels: np.ndarray, after: ImageSample, note: str) -> bytes:
+    import tifffile
+
+    out = io.BytesIO()
+    photometric = "rgb" if after.colour else "miniswhite" if after.inverted else "minisblack"
+    array = pixels[0] if len(pixels) == 1 else pixels
+    tifffile.imwrite(out, array, photometric=photometric, description=note.encode("ascii", "replace"))
+    return out.getvalue()
+
+
+def _npy(pixels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels, np.float32), allow_pickle=False)
+    return out.getvalue()
+
+
+def refuse_inputs(targets: Iterable[Path], paths: Iterable[str | os.PathLike[str]]) -> None:
+    """Raise MedQError when a target is an input, a link to one, or lies in an input folder."""
+    inputs = [Path(path) for path in paths]
+    for target in targets:
+        there = target.resolve()
+        for one in inputs:
+            own = one.resolve()
+            same = there == own or (target.exists() and one.exists() and target.samefile(one))
+            if same or (own.is_dir() and there.is_relative_to(own)):
+                raise MedQError(f"'{target}' is or lies in an input, which is never overwritten; give another place.")
+
+
+def save(files: Sequence[File], out: Path) -> list[Path]:
+    """Write to a folder, to a zip, or, one file alone, to a file: by the ending of `out`. Gives the paths written.
+
+    A file appears whole or not at all, and a link is replaced, never followed.
+    """
+    if out.suffix.lower() == ".zip":
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in files:
+                archive.writestr(file.name, file.data)
+        return [_put(out, packed.getvalue())]
+    if len(files) == 1 and out.suffix:
+        return [_put(out, files[0].data)]
+    return [_put(out / file.name, file.data) for file in files]
+
+
+def _put(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waiting = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        waiting.write_bytes(data)
+        waiting.replace(path)
+    finally:
+        waiting.unlink(missing_ok=True)
+    return path
