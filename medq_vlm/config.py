@@ -32,6 +32,18 @@ class ScorerConfig:
     use_tower: bool = True  # False: statistics alone, the baseline to beat
 
 
+@dataclass(frozen=True)
+class RestorerConfig:
+    """Sizes of the restoration network."""
+
+    widths: tuple[int, ...] = (48, 72, 128, 192)  # channels at 1/2, 1/4, 1/8, 1/16 of the image
+    blocks: tuple[int, ...] = (1, 1, 1, 3)  # residual blocks per level on the way down; the last is the middle
+    up_blocks: tuple[int, ...] = (2, 1, 1)  # on the way up, from the finest level to the coarsest
+    word_width: int = 64  # of a word, and of what a text is pooled into
+    lead_width: int = 128  # of the vector that modulates every block
+    context_width: int = 48  # of the small view of the whole image
+
+
 def from_dict(cls: type[T], values: dict[str, Any]) -> T:
     """Build a config; an unknown key is an error, so that a typing slip cannot pass silently."""
     known = {f.name for f in fields(cls)}  # type: ignore[arg-type]

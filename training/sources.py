@@ -46,9 +46,10 @@ def read_manifest(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def real_contents(folder: Path, splits: tuple[str, ...]) -> list[Content]:
+def real_contents(folder: Path, splits: tuple[str, ...], around: int = 0) -> list[Content]:
     """Clean slices of the manifest in `folder`; volumes give SLICES_PER_VOLUME central slices.
 
+    `around`: so many neighbours on either side come along with a slice of a volume (the slice lies in the middle).
     Only pristine and display_copy rows under a licence that allows training; held-out rows of any licence.
     """
     out: list[Content] = []
@@ -67,7 +68,7 @@ def real_contents(folder: Path, splits: tuple[str, ...]) -> list[Content]:
         for sample in io.read(folder / row["path"]):
             known = _labelled(sample, row)
             if min(known.pixels.shape[1:3]) >= SMALLEST_SIDE_PX:
-                out.extend(Content(part, source, group, split) for part in _slices(known))
+                out.extend(Content(part, source, group, split) for part in _slices(known, around))
     return out
 
 
@@ -80,18 +81,18 @@ def _labelled(sample: ImageSample, row: dict[str, str]) -> ImageSample:
     )
 
 
-def _slices(sample: ImageSample) -> list[ImageSample]:
+def _slices(sample: ImageSample, around: int = 0) -> list[ImageSample]:
     count = sample.slices
-    if count <= 2:
-        chosen = list(range(count))
+    if count <= 2 or count < 5 * around:
+        chosen, around = list(range(count)), 0
     else:
         low, high = int(0.2 * count), int(np.ceil(0.8 * count)) - 1
         chosen = sorted({round(v) for v in np.linspace(low, high, min(SLICES_PER_VOLUME, count))})
     return [
         replace(
             sample,
-            pixels=sample.pixels[i : i + 1],
-            valid=None if sample.valid is None else sample.valid[i : i + 1],
+            pixels=sample.pixels[i - around : i + around + 1],
+            valid=None if sample.valid is None else sample.valid[i - around : i + around + 1],
         )
         for i in chosen
     ]

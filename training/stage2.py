@@ -161,7 +161,8 @@ def run(args: argparse.Namespace) -> dict[str, Estimate]:
     labels = read(args.manifest, tuple(args.scale) if args.scale else None)
     if len(labels) < FEWEST or len({label.group for label in labels}) < 2:
         raise MedQError(f"{args.manifest} holds {len(labels)} images; at least {FEWEST} of two groups are needed.")
-    loaded = checkpoint.load(args.base)
+    base = args.base or "nano"
+    loaded = checkpoint.load(base)
     data = encode_all(loaded, labels)
     quality = np.array([label.quality for label in labels])
     groups = np.array([label.group for label in labels])
@@ -185,7 +186,7 @@ def run(args: argparse.Namespace) -> dict[str, Estimate]:
     story = {
         **{k: v for k, v in loaded.meta.items() if k not in ("name", "scorer", "view", "calibration", "sha256")},
         "stage2": {
-            "base": args.base, "images": len(labels), "groups": len(set(groups.tolist())),
+            "base": base, "images": len(labels), "groups": len(set(groups.tolist())),
             "folds": {name: [number.value, number.low, number.high] for name, number in numbers.items()},
             "rater_agreement": agreement,
         },

@@ -24,6 +24,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from medq_vlm import checkpoint
 from medq_vlm.config import ScorerConfig, ViewConfig
 from medq_vlm.encoder import foreign
 from medq_vlm.encoder.scorer import Scorer
@@ -170,7 +171,10 @@ def report(model: Scorer, average: MovingAverage, check: Shards, name: str, size
 
 
 def start(args: argparse.Namespace) -> Scorer:
-    """The scorer before training: our towers, the image's from ImageNet, or a CLIP's with its own weights."""
+    """The scorer before training: `--base`, or our towers, the image's from ImageNet, or a CLIP with its weights."""
+    if args.base:
+        model = checkpoint.load(args.base).model
+        return model.requires_grad_(True)
     model = Scorer(ScorerConfig(clip=args.clip, statistics=len(FEATURE_NAMES)))
     if not foreign.is_foreign(args.clip):
         start_from_imagenet(model.clip.visual.trunk)
@@ -192,7 +196,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--scale", type=float, nargs=2, metavar=("WORST", "BEST"), help="stage 2: ends of the score scale"
     )
-    parser.add_argument("--base", default="nano", help="stage 2: the weights to start from")
+    parser.add_argument(
+        "--base", help="weights to start from, a preset or a folder; stage 1 without: ImageNet's, stage 2: nano"
+    )
     parser.add_argument("--epochs", type=int, default=40, help="stage 2")
     parser.add_argument(
         "--clip", default="nano", help="stage 1: nano, or a CLIP in open_clip's format (local-dir:DIR, hf-hub:ID)"
@@ -222,9 +228,10 @@ def main(argv: list[str] | None = None) -> None:
     view = ViewConfig()
     data, check = Shards(args.shards, "train", view), Shards(args.shards, "validation", view)
     model = start(args)
-    statistics = data.labels["statistics"]
-    model.statistics_mean.copy_(torch.from_numpy(statistics.mean(0)))
-    model.statistics_std.copy_(torch.from_numpy(statistics.std(0) + 1e-3))
+    if not args.base:
+        statistics = data.labels["statistics"]
+        model.statistics_mean.copy_(torch.from_numpy(statistics.mean(0)))
+        model.statistics_std.copy_(torch.from_numpy(statistics.std(0) + 1e-3))
     model.load_state_dict(fit_tower(model, data, check, args))
     from training.fit_head import fit_head_and_export
 
