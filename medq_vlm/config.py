@@ -36,12 +36,21 @@ class ScorerConfig:
 class RestorerConfig:
     """Sizes of the restoration network."""
 
-    widths: tuple[int, ...] = (48, 72, 128, 192)  # channels at 1/2, 1/4, 1/8, 1/16 of the image
-    blocks: tuple[int, ...] = (1, 1, 1, 3)  # residual blocks per level on the way down; the last is the middle
+    widths: tuple[int, ...] = (32, 64, 112, 176)  # channels at 1/2, 1/4, 1/8, 1/16 of the image
+    blocks: tuple[int, ...] = (1, 1, 2, 2)  # residual blocks per level on the way down; the last is the middle
     up_blocks: tuple[int, ...] = (2, 1, 1)  # on the way up, from the finest level to the coarsest
     word_width: int = 64  # of a word, and of what a text is pooled into
     lead_width: int = 128  # of the vector that modulates every block
     context_width: int = 48  # of the small view of the whole image
+
+
+@dataclass(frozen=True)
+class VolumeConfig:
+    """Sizes of the volume head."""
+
+    channels: int = 8  # of the first convolution; later ones have two and four times as many
+    width: int = 64  # of the convolutions along the slices
+    thumb_px: int = 64  # side of the slice it is shown
 
 
 def from_dict(cls: type[T], values: dict[str, Any]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ ANATOMY_NAMES = {
     "whole body": "whole body", "breast": "breast",
 }  # fmt: skip
 SLICES_PER_VOLUME = 14
+FEWEST_OF_A_VOLUME = 12  # slices
 SMALLEST_SIDE_PX = 64  # a crop of less is too small to be degraded
 
 
@@ -96,6 +98,24 @@ def _slices(sample: ImageSample, around: int = 0) -> list[ImageSample]:
         )
         for i in chosen
     ]
+
+
+def real_volumes(folder: Path, split: str) -> Iterator[tuple[str, ImageSample]]:
+    """(name, series) of the manifest for one split: each volume file, and each folder of slices of one subject.
+
+    A folder of one subject trains: its end alone is too short for a volume to validate with.
+    """
+    rows = [row for row in read_manifest(folder) if row["licence_class"] in TRAIN_LICENCES]
+    for source in ONE_SUBJECT_SOURCES if split == "train" else ():
+        known = next((row for row in rows if row["path"].startswith(f"{source}/")), None)
+        if known is not None:
+            for sample in io.load(folder / source):
+                yield source, _labelled(sample, known)
+    for row in rows:
+        if ".nii" in row["path"] and split_of(row["path"].split("/")[0], row["group"]) == split:
+            for sample in io.read(folder / row["path"]):
+                if sample.slices >= FEWEST_OF_A_VOLUME:
+                    yield row["path"], _labelled(sample, row)
 
 
 def not_medical_pictures(folder: Path, split: str) -> list[Path]:

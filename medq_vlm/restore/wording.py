@@ -86,7 +86,7 @@ NEGATIONS = (
     "spare", "free",
 )  # fmt: skip
 _VERBS = ("remove", "reduce", "treat", "correct", "repair", "fix", "touch", "change")
-_TURNS = ("but", "only", "just", "however", "yet", *_VERBS)
+TURNS = ("but", "only", "just", "however", "yet", *_VERBS)
 _ABSENT = ("low", "little", "good", "fair", "least")  # directly before a bare attribute: "low noise" is no finding
 # Sentences of a description that speak of attributes, causes and effects, not of findings.
 _ASIDES = re.compile(
@@ -154,7 +154,7 @@ def _denied(before: str, name: str) -> bool:
         word, earlier = words[at], words[max(0, at - 2) : at]
         if word in NEGATIONS:
             return True
-        if word in _TURNS:  # "do not remove the noise" denies, "not only noise" and "but noise" do not
+        if word in TURNS:  # "do not remove the noise" denies, "not only noise" and "but noise" do not
             return word in _VERBS and any(w in NEGATIONS for w in earlier)
         if word in SEVERITY_WORDS and "," in words[:at]:
             return False

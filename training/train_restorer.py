@@ -1,0 +1,227 @@
+"""Train the restorer: python -m training.train_restorer --pairs runs/restore_pairs --out runs/restorer --minutes 65
+
+First the text encoder learns to read what a description states, then the whole network restores. Both are resumable
+and sized by --minutes of work or --steps, whichever comes first; files that `training.restoration_pairs` writes in the
+meantime are taken in at every check. --steps 20 --read-steps 20 is a run of a minute that tests the whole way. Then
+`python -m training.export_restorer` writes the weights that ship.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from medq_vlm import vocab
+from medq_vlm.config import RestorerConfig
+from medq_vlm.restore.guidance import from_findings, tensors
+from medq_vlm.restore.network import RestorationNet
+from training.loop import MovingAverage, load_state, save_state, warm_cosine
+from training.restoration_data import Batch, Pairs, collate, cut, random_record, task_of
+from training.restoration_pairs import Pair
+from training.restoration_texts import Lesson, draw_lesson, product_text, target_of
+from training.train_quality import one_ahead
+
+LOG_EVERY = 25
+FLOOR = 0.004  # of the network's range of 4: errors below it no longer raise a patch's weight
+EDGE_SHARE, READ_SHARE = 0.25, 0.1
+CHECK_PX = 256  # of a validation crop
+
+
+def restoration_loss(restored: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+    """Logarithm of each patch's mean error, so that every task counts by its decibels and none is starved.
+
+    "edge" is the same for differences of neighbouring pixels.
+    """
+    difference = restored - batch.target
+    error = torch.sqrt(difference**2 + 1e-6).mul(batch.counts).sum(1).mean((1, 2))
+    across = (difference[..., 1:] - difference[..., :-1]).abs().mul(batch.counts).sum(1).mean((1, 2))
+    down = (difference[..., 1:, :] - difference[..., :-1, :]).abs().mul(batch.counts).sum(1).mean((1, 2))
+    return {
+        "pixel": torch.log(error + FLOOR).mean(),
+        "edge": EDGE_SHARE * torch.log((across + down) / 2 + FLOOR).mean(),
+    }
+
+
+def reading_loss(stated: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """Squared error of the severities that the text encoder reads, named kinds ten times."""
+    weight = 1 + 9 * (truth > 0).float()
+    return (weight * (stated - truth) ** 2).mean()
+
+
+def fit_reader(model: RestorationNet, args: argparse.Namespace) -> None:
+    """The text encoder alone, on texts without images: words come cheap."""
+    reader = model.lead.reader
+    if args.read_steps == 0:
+        return
+    optimiser = torch.optim.AdamW(reader.parameters(), lr=3e-3)
+    for step in range(args.read_steps):
+        rng = np.random.default_rng([args.seed, 7, step])
+        lessons = [draw_lesson(random_record(rng), rng) for _ in range(48)]
+        lessons = [lesson for lesson in lessons if lesson.guidance.text]
+        truth = torch.from_numpy(np.stack([lesson.stated for lesson in lessons])).float()
+        _, stated = reader(tensors([lesson.guidance for lesson in lessons]).tokens)
+        loss = reading_loss(stated, truth)
+        for group in optimiser.param_groups:
+            group["lr"] = 3e-3 * warm_cosine(step / args.read_steps)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if step % 100 == 0 or step == args.read_steps - 1:
+            right = ((stated > 0.5) == (truth > 0.5)).all(1).float().mean()
+            print(f"reader {step} loss {float(loss.detach()):.4f} kinds exactly right {float(right):.2f}", flush=True)
+
+
+def fit(model: RestorationNet, data: Pairs, check: Pairs, args: argparse.Namespace) -> None:
+    """Train everything; state under args.out / "state" every args.check_every seconds."""
+    accelerator = Accelerator(cpu=args.cpu)
+    decayed = [p for p in model.parameters() if p.ndim >= 2]
+    plain = [p for p in model.parameters() if p.ndim < 2]
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 1e-3}, {"params": plain, "weight_decay": 0.0}],
+        lr=args.rate, betas=(0.9, 0.98),
+    )  # fmt: skip
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster convolutions on a CPU
+    wrapped, optimiser = accelerator.prepare(model, optimiser)
+    average = MovingAverage(model, 0.997)
+    progress = load_state(accelerator, args.out / "state", average)
+    step, spent = int(progress.get("step", 0)), float(progress.get("spent_s", 0.0))
+    checked, sums = spent, defaultdict(float)
+    started = time.time()
+    for batch in one_ahead(batches(data, step, args)):
+        share = max(step / args.steps, spent / (60 * args.minutes))
+        for group in optimiser.param_groups:
+            group["lr"] = args.rate * warm_cosine(share, 0.03)
+        device = accelerator.device
+        planes = batch.planes.to(device, memory_format=torch.channels_last)
+        restored = wrapped(
+            planes, batch.place.to(device), batch.small.to(device), batch.guidance.to(device), batch.box.to(device)
+        )
+        terms = restoration_loss(restored, batch)
+        _, stated = model.lead.reader(batch.guidance.tokens.to(device))
+        terms["read"] = READ_SHARE * reading_loss(stated, batch.stated.to(device))
+        loss = torch.stack(list(terms.values())).sum()
+        optimiser.zero_grad()
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(model.parameters(), args.clip)
+        optimiser.step()
+        average.update(model)
+        step += 1
+        spent += time.time() - started
+        started = time.time()
+        for name, value in terms.items():
+            sums[name] += float(value.detach())
+        if step % LOG_EVERY == 0:
+            words = " ".join(f"{name} {value / LOG_EVERY:.3f}" for name, value in sums.items())
+            print(f"step {step} {words} ({spent:.0f} s, {share:.0%}, {len(data)} pairs)", flush=True)
+            sums.clear()
+        over = share >= 1.0
+        if over or spent - checked > args.check_every:
+            save_state(accelerator, args.out / "state", average, {"step": step, "spent_s": spent})
+            (args.out / "restorer.json").write_text(json.dumps({"step": step, "spent_s": spent, "pairs": len(data)}))
+            report(model, average, check, f"check {step}")
+            data.refresh()
+            checked, started = spent, time.time()
+        if over:
+            break
+
+
+def batches(data: Pairs, first: int, args: argparse.Namespace) -> Iterator[Batch]:
+    """Endless batches; what a step sees depends on its number (and on the pairs there are)."""
+    step = first
+    while True:
+        yield data.batch(args.batch, args.side, np.random.default_rng([args.seed, 1, step]))
+        step += 1
+
+
+@torch.no_grad()
+def gains(model: RestorationNet, check: Pairs, mode: str) -> dict[str, list[float]]:
+    """{task: PSNR gains in dB} on centre crops of single-kind pairs; mode: right, none or wrong description."""
+    out: dict[str, list[float]] = defaultdict(list)
+    for number, pair in enumerate(check.items):
+        kinds = pair.record["kinds"]
+        if len(kinds) != 1:
+            continue
+        lesson = check_lesson(pair, mode, np.random.default_rng(number))
+        height, width = pair.planes.shape[1:]
+        h, w = min(CHECK_PX, height), min(CHECK_PX, width)
+        batch = collate([cut(pair, lesson, ((height - h) // 2, (width - w) // 2, h, w))])
+        restored = model(batch.planes, batch.place, batch.small, batch.guidance, batch.box)
+        before, after = (
+            float(((x - batch.target) ** 2).mul(batch.counts).sum(1).mean()) for x in (batch.planes, restored)
+        )
+        out[task_of(pair)].append(10 * float(np.log10(max(before, 1e-9) / max(after, 1e-9))))
+    return out
+
+
+def check_lesson(pair: Pair, mode: str, rng: np.random.Generator) -> Lesson:
+    """The clean target under the right description, none, or one of another kind."""
+    record = pair.record
+    modality, kind = record["modality"], record["kinds"][0]
+    named = {kind: record["severities"][0]}
+    if mode == "wrong":
+        absent = [k for k in vocab.kinds_for(modality) if target_of([kind], [k], modality) < 0]
+        named = {str(rng.choice(absent)): record["severities"][0]}
+    text = "" if mode == "none" else product_text(named, modality, record["anatomy"], rng)
+    guidance = from_findings({} if mode == "none" else named, modality, text)
+    return Lesson(guidance, guidance.severities, 0)
+
+
+def report(model: RestorationNet, average: MovingAverage, check: Pairs, name: str) -> None:
+    """PSNR gain per task of the averaged weights, and what description, none and a wrong one give on average."""
+    if not len(check):
+        return
+    own = {key: value.clone() for key, value in model.state_dict().items()}
+    model.load_state_dict(average.state)
+    model.eval()
+    means = {}
+    for mode in ("right", "none", "wrong"):
+        found = gains(model, check, mode)
+        means[mode] = float(np.mean([np.mean(v) for v in found.values()])) if found else float("nan")
+        if mode == "right":
+            words = " ".join(f"{task} {np.mean(v):+.2f}" for task, v in sorted(found.items()))
+            print(f"{name} dB: {words}", flush=True)
+    print(f"{name} mean dB: " + " ".join(f"{mode} {value:+.2f}" for mode, value in means.items()), flush=True)
+    model.load_state_dict(own)
+    model.train()
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=Path, required=True, help="folder made by training.restoration_pairs")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=65.0)
+    parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--read-steps", type=int, default=1500, help="of the text encoder alone")
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--side", type=int, default=128, help="of a patch, pixels")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--clip", type=float, default=2.0, help="largest norm of the gradient")
+    parser.add_argument("--check-every", type=float, default=280.0, help="seconds of work between saved states")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cpu", action="store_true")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    torch.set_num_threads(args.threads)
+    set_seed(args.seed)
+    args.out.mkdir(parents=True, exist_ok=True)
+    model = RestorationNet(RestorerConfig())
+    if not (args.out / "state" / "progress.json").exists():
+        fit_reader(model, args)
+    fit(model, Pairs(args.pairs, "train"), Pairs(args.pairs, "validation"), args)
+
+
+if __name__ == "__main__":
+    main()
