@@ -13,14 +13,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from medq_vlm import vocab
-from medq_vlm.config import ScorerConfig, ViewConfig, from_dict
+from medq_vlm.config import ScorerConfig, ViewConfig, VolumeConfig, from_dict
 from medq_vlm.encoder import foreign
 from medq_vlm.encoder.scorer import Scorer
 from medq_vlm.encoder.tokenizer import VOCAB_SIZE
+from medq_vlm.encoder.volume import VolumeHead
 from medq_vlm.schema import ModelError
 
 PRESETS = Path(__file__).parent / "weights"
 WEIGHTS_FILE, META_FILE = "scorer.safetensors", "meta.json"
+VOLUME_FILE = "volume.safetensors"
 LANGUAGE_FILE = "describer.json"
 TOWERS = "clip"  # folder of a preset: configuration and tokenizer of towers that are not ours
 NOT_SHIPPED = {
@@ -62,6 +64,7 @@ class Checkpoint:
     view: ViewConfig
     calibration: Calibration
     meta: dict[str, Any]
+    volume: VolumeHead | None = None  # a scorer without one weighs slices by their body
 
 
 def preset_folder(preset: str) -> Path:
@@ -113,7 +116,24 @@ def load(preset: str) -> Checkpoint:
     calibration = from_dict(
         Calibration, {k: tuple(v) if isinstance(v, list) else v for k, v in meta["calibration"].items()}
     )
-    return Checkpoint(model, anchors, from_dict(ViewConfig, meta["view"]), calibration, meta)
+    volume = _volume_head(folder, meta) if "volume" in meta else None
+    return Checkpoint(model, anchors, from_dict(ViewConfig, meta["view"]), calibration, meta, volume)
+
+
+def _volume_head(folder: Path, meta: dict[str, Any]) -> VolumeHead:
+    head = VolumeHead(from_dict(VolumeConfig, meta["volume"]["config"]))
+    head.load_state_dict(load_file(folder / VOLUME_FILE))
+    return head.eval().requires_grad_(False)
+
+
+def save_volume_head(folder: Path, head: VolumeHead, record: dict[str, Any]) -> None:
+    """Put the head beside the scorer that it was trained with, and `record` into the scorer's meta.json."""
+    save_file({name: value.contiguous().cpu() for name, value in head.state_dict().items()}, folder / VOLUME_FILE)
+    path = folder / META_FILE
+    meta = json.loads(path.read_text())
+    meta["volume"] = record
+    meta["sha256"][VOLUME_FILE] = file_sha256(folder / VOLUME_FILE)
+    path.write_text(json.dumps(meta, indent=1) + "\n")
 
 
 def placed(loaded: Checkpoint) -> Checkpoint:

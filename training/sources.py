@@ -26,7 +26,7 @@ ANATOMY_NAMES = {
     "infant hip": "hip", "colon (UC)": "gastrointestinal tract", "GI tract": "gastrointestinal tract",
     "retina": "retina", "retina (child)": "retina", "brain tumour H&E": "tissue section",
     "blood smear": "blood smear", "heart": "heart", "cervical cord": "spine", "head+cervical cord": "spine",
-    "whole body": "whole body", "breast": "breast",
+    "whole body": "whole body", "breast": "breast", "spine": "spine",
 }  # fmt: skip
 SLICES_PER_VOLUME = 14
 FEWEST_OF_A_VOLUME = 12  # slices

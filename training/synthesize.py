@@ -209,7 +209,9 @@ def encode(plane: np.ndarray) -> np.ndarray:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder with manifest.csv; left out: phantoms alone")
+    parser.add_argument(
+        "--data", type=Path, nargs="+", default=[], help="folders with a manifest.csv each; left out: phantoms alone"
+    )
     parser.add_argument("--not-medical", type=Path, help="folder of photographs, pages and screenshots")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", choices=("train", "validation"), default="train")
@@ -218,7 +220,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--step", type=int, default=1, help="every n-th shard: one process per core")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
-    pools = by_modality(real_contents(args.data, (args.split,)) if args.data else [])
+    pools = by_modality([content for folder in args.data for content in real_contents(folder, (args.split,))])
     pictures = not_medical_pictures(args.not_medical, args.split) if args.not_medical else []
     for number in range(args.first, args.shards, args.step):
         path = args.out / f"{args.split}_{number:05d}.npz"

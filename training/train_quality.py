@@ -204,7 +204,7 @@ def main(argv: list[str] | None = None) -> None:
         "--clip", default="nano", help="stage 1: nano, or a CLIP in open_clip's format (local-dir:DIR, hf-hub:ID)"
     )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=6000, help="of the tower pass")
+    parser.add_argument("--steps", type=int, default=6000, help="of the tower pass; 0 keeps the tower of --base")
     parser.add_argument("--minutes", type=float, help="end the tower pass after so many, its schedule with it")
     parser.add_argument("--head-epochs", type=int, default=16, help="0 keeps the head of the tower pass")
     parser.add_argument("--head-samples", type=int, default=100_000, help="cache features of at most so many")
@@ -232,7 +232,8 @@ def main(argv: list[str] | None = None) -> None:
         statistics = data.labels["statistics"]
         model.statistics_mean.copy_(torch.from_numpy(statistics.mean(0)))
         model.statistics_std.copy_(torch.from_numpy(statistics.std(0) + 1e-3))
-    model.load_state_dict(fit_tower(model, data, check, args))
+    if args.steps:
+        model.load_state_dict(fit_tower(model, data, check, args))
     from training.fit_head import fit_head_and_export
 
     fit_head_and_export(model, data, check, args)
