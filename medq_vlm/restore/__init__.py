@@ -2,5 +2,10 @@
 
 from medq_vlm.restore.guidance import GUIDANCE_NONE, Guidance, from_assessment, from_text
 from medq_vlm.restore.restoration import Restoration, measure_change, untouched
+from medq_vlm.restore.restorer import Restorer
+from medq_vlm.restore.weights import load
 
-__all__ = ["GUIDANCE_NONE", "Guidance", "Restoration", "from_assessment", "from_text", "measure_change", "untouched"]
+__all__ = [
+    "GUIDANCE_NONE", "Guidance", "Restoration", "Restorer", "from_assessment", "from_text", "load", "measure_change",
+    "untouched",
+]  # fmt: skip

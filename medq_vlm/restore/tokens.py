@@ -18,7 +18,9 @@ _EXTRA = (
     "globally has have here image in is it leave left level likely locally lower make middle more most of on or "
     "overall part please present probably quality reduce reject remove repair restore right scan score see seen shown "
     "shows slice slices suffers take the there this throughout to treat upper usable very visible what whole with "
-    "within good fair was other degradation interpretation reading that may poor limited exposure sharpness contrast out away down up picture volume"
+    "within "
+    "good fair was other degradation interpretation reading that may poor limited exposure sharpness contrast out away "
+    "down up picture volume"
 )
 _PIECE = re.compile(r"[a-z]+|[,.;]")
 
@@ -26,8 +28,8 @@ _PIECE = re.compile(r"[a-z]+|[,.;]")
 def _table() -> dict[str, int]:
     """Ids by the alphabet, so that they depend on the word lists alone."""
     names = chain(
-        wording.PHRASES, wording.SEVERITY_WORDS, wording.NEGATIONS, wording.TURNS, vocab.ANATOMIES, vocab.SEVERITIES, vocab.VERDICTS,
-        (name.lower() for name in vocab.MODALITY_NAMES.values()), (_EXTRA,),
+        wording.PHRASES, wording.SEVERITY_WORDS, wording.NEGATIONS, wording.TURNS, vocab.ANATOMIES, vocab.SEVERITIES,
+        vocab.VERDICTS, (name.lower() for name in vocab.MODALITY_NAMES.values()), (_EXTRA,),
     )  # fmt: skip
     words = {word for name in names for word in _PIECE.findall(name)} | {",", ".", ";"}
     return {word: number for number, word in enumerate(sorted(words), start=2)}
