@@ -25,7 +25,7 @@ from medq_vlm.config import ScorerConfig, ViewConfig
 from medq_vlm.encoder.scorer import UNKNOWN, Scorer
 from medq_vlm.evidence.statistics import FEATURE_NAMES
 from training.data import Shards
-from training.fit_head import Features, cached, one_run, run_head
+from training.fit_head import HEAD_TILES, Features, cached, one_run, run_head
 from training.validation import macro_f1
 
 DRAWS = 300
@@ -132,9 +132,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     view = ViewConfig()
     data, check = Shards(args.shards, "train", view), Shards(args.shards, "validation", view)
     tower = load_file(args.features / "tower" / "average.safetensors")
-    empty = Scorer(VARIANTS[0].config())
-    features = cached(args.features / "features_train.npz", empty, data, args.head_samples)
-    check_features = cached(args.features / "features_validation.npz", empty, check, args.head_samples)
+    whole = Scorer(VARIANTS[0].config())
+    whole.load_state_dict(tower, strict=False)
+    features = cached(args.features / "features_train", whole, data, args.head_samples, HEAD_TILES)
+    check_features = cached(args.features / "features_validation", whole, check, args.head_samples)
     found: dict[str, dict[str, np.ndarray]] = {}
     numbers: dict[str, dict[str, Estimate | float]] = {}
     for variant in VARIANTS:

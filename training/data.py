@@ -50,6 +50,7 @@ class Shards:
         paths = sorted(p for p in folder.glob(f"{split}_*.npz") if not p.name.endswith(".partial.npz"))
         if not paths:
             raise FileNotFoundError(f"No '{split}' shards in {folder}; make them with python -m training.synthesize.")
+        self.names = [p.stem for p in paths]
         self.planes = [np.load(p.with_suffix(".planes.npy"), mmap_mode="r") for p in paths]
         self.wholes = [np.load(p.with_suffix(".wholes.npy"), mmap_mode="r") for p in paths]
         rows = [dict(np.load(p)) for p in paths]

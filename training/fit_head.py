@@ -22,7 +22,7 @@ FEATURE_BATCH = 24  # images whose tiles go through the tower together
 HEAD_BATCH = 128
 HEAD_RATE = 1e-3
 HEAD_RUNS = 3
-HEAD_TILES = 8  # of a training sample: a validation sample and a user's image bring all of theirs
+HEAD_TILES = 4  # of a training sample: a validation sample and a user's image bring all of theirs
 TEXT_RATE, READY_TEXT_RATE = 0.5, 0.02  # of the rate, for the text tower: ours, one that can read already
 ANCHOR_EVERY = 8  # steps between renewals of the prompts' anchors
 TILE_DROP = 0.3  # share of tiles hidden: sizes and crops differ at inference
@@ -40,26 +40,50 @@ class Features:
         return len(self.whole)
 
 
-def cached(path: Path, model: Scorer, data: Shards, limit: int, most_tiles: int | None = None) -> Features:
-    """`extract`, kept in `path`, so that the head can be trained again without the tower."""
-    if path.exists():
+def cached(folder: Path, model: Scorer, data: Shards, limit: int, most_tiles: int | None = None) -> Features:
+    """`extract` of the first `limit` samples, kept in `folder` shard by shard.
+
+    The head can be trained again without the tower, an interrupted run goes on, and new shards are all that costs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parts, first = [], 0
+    for name, count in zip(data.names, np.bincount(data.shard), strict=True):
+        if first >= limit:
+            break
+        path = folder / f"{name}.npz"
+        if not path.exists():
+            part = extract(model, data, range(first, first + int(count)), most_tiles)
+            partial = path.with_suffix(".partial.npz")
+            np.savez(partial, tiles=part.tiles, padded=part.padded, whole=part.whole)
+            partial.rename(path)
         kept = np.load(path)
-        if len(kept["whole"]) == min(limit, len(data)):
-            return Features(kept["tiles"], kept["padded"], kept["whole"])
-    features = extract(model, data, limit, most_tiles)
-    np.savez(path, tiles=features.tiles, padded=features.padded, whole=features.whole)
-    return features
+        parts.append(Features(kept["tiles"], kept["padded"], kept["whole"]))
+        first += int(count)
+    return _joined(parts, limit)
+
+
+def _joined(parts: list[Features], limit: int) -> Features:
+    """Features of several shards, whose samples have different numbers of tiles."""
+    most = max(part.tiles.shape[1] for part in parts)
+
+    def wider(values: np.ndarray, fill: float | bool) -> np.ndarray:
+        room = [(0, 0), (0, most - values.shape[1]), *[(0, 0)] * (values.ndim - 2)]
+        return np.pad(values, room, constant_values=fill)
+
+    return Features(
+        np.concatenate([wider(part.tiles, 0) for part in parts])[:limit],
+        np.concatenate([wider(part.padded, True) for part in parts])[:limit],
+        np.concatenate([part.whole for part in parts])[:limit],
+    )
 
 
 @torch.no_grad()
-def extract(model: Scorer, data: Shards, limit: int, most_tiles: int | None = None) -> Features:
-    """Tower features of the tiles of the first `limit` samples: all of them, or `most_tiles` drawn at random."""
+def extract(model: Scorer, data: Shards, samples: range, most_tiles: int | None = None) -> Features:
+    """Tower features of the tiles of `samples`: all of them, or `most_tiles` drawn at random."""
     model.eval()
     device = model.queries.device
-    count = min(limit, len(data))
-    most = most_tiles or max(
-        len(data.all_tiles(int(i))) for i in np.unique(data.labels["shape"][:count], axis=0, return_index=True)[1]
-    )
+    count, first = len(samples), samples.start
+    most = most_tiles or max(len(data.all_tiles(i)) for i in samples)
     width = model.pooled_width
     out = Features(
         np.zeros((count, most, width), np.float16),
@@ -68,11 +92,11 @@ def extract(model: Scorer, data: Shards, limit: int, most_tiles: int | None = No
     )
     for start in range(0, count, FEATURE_BATCH):
         rows = range(start, min(count, start + FEATURE_BATCH))
-        tiles = [[_three(t) for t in _some(data.all_tiles(i), most, i)] for i in rows]
+        tiles = [[_three(t) for t in _some(data.all_tiles(first + i), most, first + i)] for i in rows]
         flat = decode(np.stack([t for group in tiles for t in group]))
         pooled = torch.cat([model.view_tokens(part.to(device)).cpu() for part in flat.split(96)]).numpy()
         out.whole[start : start + len(rows)] = (
-            model.view_tokens(decode(np.stack([_three(data.whole(i)) for i in rows])).to(device)).cpu().numpy()
+            model.view_tokens(decode(np.stack([_three(data.whole(first + i)) for i in rows])).to(device)).cpu().numpy()
         )
         position = 0
         for i, group in zip(rows, tiles, strict=True):
@@ -221,8 +245,8 @@ def fit_head_and_export(model: Scorer, data: Shards, check: Shards, args: argpar
     """Cache features, train the head (not with 0 epochs), calibrate, write weights."""
     from training.export import export
 
-    check_features = cached(args.out / "features_validation.npz", model, check, args.head_samples)
+    check_features = cached(args.out / "features_validation", model, check, args.head_samples)
     if args.head_epochs:
-        features = cached(args.out / "features_train.npz", model, data, args.head_samples, HEAD_TILES)
+        features = cached(args.out / "features_train", model, data, args.head_samples, HEAD_TILES)
         fit_head(model, features, data, check_features, check, args)
     export(model, check_features, check, data, args)

@@ -132,10 +132,9 @@ def make(name: str, clean: ImageSample, content: np.ndarray, fault: str, rng: np
             pixels[i] = shift(pixels[i], step, order=1, mode="nearest")
             moved[i] = True
     of = np.array(origin)
-    changed = tuple(i for i in changed)
     return Trial(
         name, fault, replace(clean, pixels=pixels), changed, tuple(origin), qualities[of],
-        content[of] / content[of].sum(), np.zeros(len(of), bool), gap, moved[of] if fault == "moved" else np.zeros(len(of), bool),
+        content[of] / content[of].sum(), nothing[of], gap, moved[of],
     )  # fmt: skip
 
 
