@@ -19,6 +19,7 @@ from training.synthesize import VERSIONS
 from training.validation import Figures
 
 FEATURE_BATCH = 24  # images whose tiles go through the tower together
+TOWER_BATCH = 8  # tiles: larger maps come from fresh memory each time, and the system then takes half of the time
 HEAD_BATCH = 128
 HEAD_RATE = 1e-3
 HEAD_RUNS = 3
@@ -94,7 +95,7 @@ def extract(model: Scorer, data: Shards, samples: range, most_tiles: int | None 
         rows = range(start, min(count, start + FEATURE_BATCH))
         tiles = [[_three(t) for t in _some(data.all_tiles(first + i), most, first + i)] for i in rows]
         flat = decode(np.stack([t for group in tiles for t in group]))
-        pooled = torch.cat([model.view_tokens(part.to(device)).cpu() for part in flat.split(96)]).numpy()
+        pooled = torch.cat([model.view_tokens(part.to(device)).cpu() for part in flat.split(TOWER_BATCH)]).numpy()
         out.whole[start : start + len(rows)] = (
             model.view_tokens(decode(np.stack([_three(data.whole(first + i)) for i in rows])).to(device)).cpu().numpy()
         )
