@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from medq_vlm import __version__, commands, questions, vocab
+from medq_vlm import __version__, commands, questions, restore_command, vocab
 from medq_vlm.commands import say
 
 EXIT_CODES = """exit codes:
@@ -35,9 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # an ASCII or Windows-1252 terminal must not end the run
     args = parser().parse_args(argv)
     try:
-        run: Callable[[argparse.Namespace], int] = getattr(
-            questions if args.command in questions.COMMANDS else commands, args.command
-        )
+        home = next((one for one in (questions, restore_command) if args.command in one.COMMANDS), commands)
+        run: Callable[[argparse.Namespace], int] = getattr(home, args.command)
         code = run(args)
         sys.stdout.flush()
         return code
@@ -113,6 +112,16 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("b", metavar="B", help="the same")
     compare.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_reading(compare, text=False)
+
+    restore = command("restore", "restore images, led by their quality description; originals are never changed")
+    restore.add_argument("paths", nargs="+", metavar="PATH", help=PATH_HELP)
+    restore.add_argument(
+        "-o", "--out", required=True, metavar="OUT",
+        help="a file of the same format, another of .npy, .png, .tif, .nii.gz, .dcm, a folder, or a .zip",
+    )  # fmt: skip
+    restore.add_argument("--description", metavar="TEXT", help="what is wrong, in your words: replaces the findings")
+    restore.add_argument("--json", action="store_true", help="print JSON (a list for several images) and nothing else")
+    add_reading(restore, text=False)
 
     report = command("report", "write a report as PDF, HTML or JSON")
     report.add_argument("path", metavar="PATH", help=PATH_HELP)

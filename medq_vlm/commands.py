@@ -272,18 +272,23 @@ def assessed(samples: Reader, args: Namespace) -> Iterator[Assessed]:
         return
     with ThreadPoolExecutor(1) as pool:
         # importing torch takes as long as the reader's process
-        loading = pool.submit(load_model, args.preset, not args.no_text)
+        loading = pool.submit(load_model, args.preset, not args.no_text, getattr(args, "restores", False))
         for sample in samples:
             yield assess_one(loading.result(), sample, args)
 
 
-def load_model(preset: str, speaks: bool = False) -> MedQ:
-    """The model, its language part too when it `speaks`; importing is the slow part. Raises ModelError."""
+def load_model(preset: str, speaks: bool = False, restores: bool = False) -> MedQ:
+    """The model, its language part too when it `speaks`, its restorer when it `restores`; importing is the slow part.
+
+    Raises ModelError.
+    """
     from medq_vlm.pipeline import MedQ
 
     model = MedQ.load(preset)
     if speaks:
         _ = model.talker  # loaded now, so that a missing part is said before any image is read
+    if restores:
+        _ = model.restorer
     return model
 
 

@@ -16,25 +16,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from medq_vlm import __version__, checkpoint, evidence, findings, io, purpose, talk, vocab
+from medq_vlm import __version__, checkpoint, evidence, findings, io, purpose, restoring, stack, talk, vocab
 from medq_vlm.encoder import predict
 from medq_vlm.encoder.preprocess import Canonical, canonical, resize
 from medq_vlm.encoder.scorer import UNKNOWN, Outputs
+from medq_vlm.encoder.volume import thumb
 from medq_vlm.evidence.statistics import features
-from medq_vlm.outliers import outliers
 from medq_vlm.report.describe import describe
 from medq_vlm.schema import Assessment, ImageSample, MedQError, Recognised
 from medq_vlm.slice_scores import SliceScores
 
 if TYPE_CHECKING:
     from medq_vlm.language.talker import Talker
+    from medq_vlm.restore import Restoration, Restorer
 
 Progress = Callable[[int, int], None]
 Prompt = tuple[str, str]  # what a good image would be, what a bad one
 BINS = np.linspace(0.0, 4.0, vocab.SCORE_BINS)
 SMALLEST_SIDE_PX = 32
 TASK = "finding faint lesions"  # of training/task_loss.py
-MOST_NAMED = 5  # slices named in warnings
 HEADER_TRUST = 0.1  # a header that names a modality lowers the bar for "not a medical image" to this share
 
 
@@ -44,21 +44,35 @@ class EncodedImage:
 
     sample: ImageSample
     scored: tuple[SliceScores, ...]
+    stack: stack.Stack  # of the slices that count: `able`
+
+    @property
+    def able(self) -> tuple[SliceScores, ...]:
+        """The slices that can be assessed, or all where none can."""
+        return able(self.scored)
+
+
+def able(scored: Sequence[SliceScores]) -> tuple[SliceScores, ...]:
+    return tuple(s for s in scored if s.assessable) or tuple(scored)
 
 
 class MedQ:
     """A loaded model. Holds weights and nothing of any image."""
 
-    def __init__(self, loaded: checkpoint.Checkpoint, folder: Path, precision: str = "nf4") -> None:
+    def __init__(
+        self, loaded: checkpoint.Checkpoint, folder: Path, precision: str = "nf4", home: Path | None = None
+    ) -> None:
         self.checkpoint = loaded
         self.folder = folder  # where the language part lies; read on the first word
+        self.home = home or folder  # the preset itself; its restorer is read when one is needed
         self.precision = precision  # of the language model: nf4, bf16 or fp32
         self._read_prior: tuple[str, torch.Tensor] | None = None  # the last description and its embedding
 
     @classmethod
     def load(cls, preset: str = "nano", precision: str = "nf4") -> MedQ:
         """Load a preset or a folder of weights. Raises ModelError (exit code 5) when missing or corrupt."""
-        return cls(checkpoint.placed(checkpoint.load(preset)), checkpoint.language_folder(preset), precision)
+        loaded, home = checkpoint.placed(checkpoint.load(preset)), checkpoint.preset_folder(preset)
+        return cls(loaded, checkpoint.language_folder(preset), precision, home)
 
     @cached_property
     def talker(self) -> Talker:
@@ -67,6 +81,19 @@ class MedQ:
         from medq_vlm.language.talker import Talker
 
         return Talker(shipped.load(self.folder, self.precision))
+
+    @cached_property
+    def restorer(self) -> Restorer:
+        """The restoration network, loaded when it is first needed. Raises ModelError (exit code 5)."""
+        from medq_vlm import restore
+
+        own = (self.home / restore.META_FILE).is_file()  # a scorer without a restorer of its own takes nano's
+        return restore.load(self.home if own else checkpoint.PRESETS / "nano")
+
+    @property
+    def restorer_identity(self) -> dict[str, str]:
+        """Name, version and weights' sha256 of the restoration network. Raises ModelError."""
+        return {"name": self.restorer.name, "version": __version__, "sha256": self.restorer.sha256}
 
     @property
     def identity(self) -> dict[str, str]:
@@ -96,11 +123,11 @@ class MedQ:
             scored.append(self.score_slice(sample, index))
             if progress is not None:
                 progress(index + 1, sample.slices)
-        return EncodedImage(sample, tuple(scored))
+        return EncodedImage(sample, tuple(scored), stack.look(able(scored), self.checkpoint.volume))
 
     def assess_encoded(self, encoded: EncodedImage, prompts: Sequence[Prompt] = ()) -> Assessment:
         """The assessment of an encoded image; `prompts` are (good, bad) texts in the user's own words."""
-        result = self._combine(encoded.sample, encoded.scored)
+        result = self._combine(encoded)
         if not prompts or not result.assessable:
             return result
         texts = [text for pair in prompts for text in pair]
@@ -113,6 +140,30 @@ class MedQ:
         good = weights @ (1.0 / (1.0 + np.exp(logits[..., 1] - logits[..., 0])))
         rows = [{"good": a, "bad": b, "score": float(p)} for (a, b), p in zip(prompts, good, strict=True)]
         return replace(result, prompts=tuple(rows))
+
+    def restore(
+        self, image: ImageSample | str | Path, assessment: Assessment | None = None, description: str | None = None,
+        progress: Progress | None = None,
+    ) -> Restoration:  # fmt: skip
+        """The image restored, led by its assessment (made when not given) or by a person's `description`.
+
+        What is good, or cannot be treated, comes back bit by bit with the reason among the warnings. Raises
+        IngestError, ModelError, and MedQError for a path that holds several images.
+        """
+        if not isinstance(image, ImageSample):
+            samples = io.load(image)
+            if len(samples) > 1:
+                raise MedQError(f"'{image}' holds {len(samples)} images or series; give one of them.")
+            image = samples[0]
+        result = self.assess_sample(image) if assessment is None else assessment
+        return self.restored(image, result, description, progress).restoration
+
+    def restored(
+        self, sample: ImageSample, assessment: Assessment, description: str | None = None,
+        progress: Progress | None = None,
+    ) -> restoring.Restored:  # fmt: skip
+        """`restore` with what led it and how the guard judged it."""
+        return restoring.restore(sample, assessment, lambda: self.restorer, description, progress)
 
     def describe(self, image: ImageSample | EncodedImage, assessment: Assessment) -> Iterator[str]:
         """The language model's description, sentence by sentence. Raises ModelError (exit code 5)."""
@@ -182,9 +233,14 @@ class MedQ:
             queries=told.queries[0].numpy(),
             embed=plain.embed[0].numpy(),
             utility=float(plain.utility.sigmoid()),
+            thumb=None if sample.slices == 1 else self._thumb(view),
             undescribed=float(self._distribution(plain) @ BINS),
             demand=dict(zip(vocab.ATTRIBUTES, told.demand[0].exp().tolist(), strict=True)),
         )
+
+    def _thumb(self, view: Canonical) -> np.ndarray | None:
+        volume = self.checkpoint.volume
+        return None if volume is None else thumb(view.plane, volume.head.config.thumb_px)
 
     def _prior(self, text: str) -> torch.Tensor:
         """Embedding of an acquisition description (1, E); the slices of a volume share it."""
@@ -243,16 +299,15 @@ class MedQ:
             return "The content does not look like a medical image of a modality this model knows."
         return ""
 
-    def _combine(self, sample: ImageSample, scored: Sequence[SliceScores]) -> Assessment:
-        """Slices -> one result: weights by body area, findings from the slices that show them."""
-        calibration = self.checkpoint.calibration
-        able = [s for s in scored if s.assessable]
-        best = able or list(scored)
-        weights = np.array([max(1e-3, s.body_share) * (s.assessable or not able) for s in scored])
-        weights /= weights.sum()
-        distribution = np.sum([w * s.distribution for w, s in zip(weights, scored, strict=True)], axis=0)
+    def _combine(self, encoded: EncodedImage) -> Assessment:
+        """Slices -> one result: weights of the stack, findings from the slices that show them."""
+        calibration, sample, scored = self.checkpoint.calibration, encoded.sample, encoded.scored
+        best, able = encoded.able, any(s.assessable for s in encoded.scored)
+        weights = np.zeros(len(scored))
+        counted = {s.index for s in best}
+        weights[[i for i, s in enumerate(scored) if s.index in counted]] = encoded.stack.weights
+        distribution = np.sum([w * s.distribution for w, s in zip(encoded.stack.weights, best, strict=True)], axis=0)
         score = float(distribution @ BINS)
-        weights_of_able = [w for w, s in zip(weights, scored, strict=True) if s.assessable]
         half = float(np.mean([s.interval[1] - s.interval[0] for s in best]) / 2)
         modality = _recognise(sample.modality, [s.modality_probability for s in best])
         anatomy = _recognise(sample.anatomy, [s.anatomy_probability for s in best])
@@ -261,7 +316,11 @@ class MedQ:
             sample.pixels[shown.index], modality.value, sample.unit, sample.spacing_mm[1:],
             None if sample.valid is None else sample.valid[shown.index], sample.inverted,
         )  # fmt: skip
-        found = findings.collect(partial(self.heat, sample), best, measured, str(modality.value)) if able else ()
+        found = ()
+        if able:
+            found = findings.collect(
+                partial(self.heat, sample), best, encoded.stack.apart, measured, str(modality.value)
+            )
         result = Assessment(
             source={"path": sample.path, "sha256": sample.sha256, "slices": sample.slices},
             modality=modality,
@@ -272,21 +331,25 @@ class MedQ:
             score_distribution=tuple(float(v) for v in distribution) if able else (),
             percentile=_percentile(score, calibration.reference.get(str(modality.value))) if able else None,
             verdict=vocab.verdict_word(score) if able else None,
-            assessable=bool(able),
+            assessable=able,
             reason="" if able else scored[0].reason,
             reject_probability=float(distribution[BINS < 1.5 - 1e-9].sum()) if able else None,
             attributes=_mean_attributes(best) if able else {},
             findings=found,
             slices=_slice_rows(scored, weights) if able else (),
             evidence=measured,
-            warnings=sample.warnings + _outlier_warnings(able) + (purpose.note(able, weights_of_able) if able else ()),
+            warnings=sample.warnings + (self._notes(encoded) if able else ()),
             description="",
             model=self.identity,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             acquisition_fields=sample.acquisition_fields,
-            utility=_utility(able),
+            utility=_utility(best) if able else None,
         )  # fmt: skip
         return replace(result, description=describe(result))
+
+    def _notes(self, encoded: EncodedImage) -> tuple[str, ...]:
+        """What stands out among the slices, and what the acquisition description changed."""
+        return stack.warnings(encoded.stack, encoded.able) + purpose.note(encoded.able, encoded.stack.weights.tolist())
 
 
 def warp(distribution: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -316,15 +379,6 @@ def _recognise(known: str | None, probabilities: Sequence[dict[str, float]]) -> 
 def _slice_rows(scored: Sequence[SliceScores], weights: np.ndarray) -> tuple[dict[str, float], ...]:
     pairs = zip(scored, weights, strict=True)
     return tuple({"index": s.index, "score": s.score, "weight": float(w)} for s, w in pairs)
-
-
-def _outlier_warnings(scored: Sequence[SliceScores]) -> tuple[str, ...]:
-    """One sentence for each of the worst slices that fall out of their stack."""
-    scores = np.array([s.score for s in scored])
-    return tuple(
-        f"Slice {scored[i].index + 1} is much worse than its neighbours (score {scored[i].score:.1f})."
-        for i in outliers(scores)[:MOST_NAMED]
-    )
 
 
 def _mean_attributes(scored: Sequence[SliceScores]) -> dict[str, float]:

@@ -15,7 +15,8 @@ from pydicom import Dataset
 from pydicom.data import get_testdata_file
 
 from medq_vlm import io
-from medq_vlm.io.derived import Derived, Story, derive, refuse_inputs, save
+from medq_vlm.io import derived as writer
+from medq_vlm.io.derived import Derived, Story, copies, refuse_inputs, save
 from medq_vlm.io.originals import Originals
 from medq_vlm.schema import ImageSample, MedQError
 from tests.dicom_files import AXIAL, dicom, item, ramp
@@ -33,6 +34,12 @@ def changed(sample: ImageSample, by: float = 0.02) -> ImageSample:
     """The sample with every pixel pulled towards the mean: what a restoration does, in one line."""
     mean = sample.pixels.mean()
     return replace(sample, pixels=(sample.pixels + by * (mean - sample.pixels)).astype(np.float32))
+
+
+def derive(*arguments: object, wanted: str | None = None) -> Derived:
+    made = writer.derive(*arguments, wanted=wanted)  # type: ignore[arg-type]
+    assert made is not None
+    return made
 
 
 def derived(path: Path, after: ImageSample | None = None) -> tuple[ImageSample, ImageSample, Derived]:
@@ -324,3 +331,19 @@ def test_files_that_changed_since_they_were_read_are_refused(tmp_path: Path) -> 
     np.save(path, np.ones((9, 9)))
     with pytest.raises(MedQError, match="changed"):
         Originals(path).of(before)
+
+
+def test_another_ending_is_met_where_the_format_has_it(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.zeros((9, 9, 9), np.int16), np.eye(4)), tmp_path / "in.nii")
+    before = io.read(tmp_path / "in.nii")[0]
+    original = Originals(tmp_path / "in.nii").of(before)
+    assert derive(original, before, before, STORY, wanted=".nii.gz").files[0].data.startswith(b"\x1f\x8b")
+    assert writer.derive(original, before, before, STORY, wanted=".png") is None
+    assert copies(original, ".nii.gz") is None
+
+
+def test_copies_are_the_very_bytes(tmp_path: Path) -> None:
+    series = ct_series(tmp_path / "in")
+    made = copies(Originals(series).of(io.read(series)[0]))
+    assert made is not None
+    assert {file.data for file in made.files} == {path.read_bytes() for path in series.iterdir()}

@@ -23,6 +23,7 @@ from medq_vlm.io.originals import Original
 from medq_vlm.schema import ImageSample, MedQError
 
 __all__ = ["Derived", "File", "Story", "derive", "save"]
+ENDINGS = {"dicom": ".dcm", "nifti_gz": ".nii.gz", "nifti": ".nii", "jpeg": ".jpg", "tiff": ".tif"}
 PICTURES = ("png", "jpeg", "bmp", "webp", "tiff")
 
 
@@ -44,30 +45,55 @@ class Derived:
 
 
 def derive(
-    original: Original, before: ImageSample, after: ImageSample, story: Story, limits: Limits = DEFAULT
-) -> Derived:
+    original: Original,
+    before: ImageSample,
+    after: ImageSample,
+    story: Story,
+    wanted: str | None = None,
+    limits: Limits = DEFAULT,
+) -> Derived | None:
     """The files that hold `after`, which was `before` when it was read from `original`.
 
     DICOM: one object for each of the original's files. NIfTI: its affine and voxel type. Pictures: PNG of the same
-    depth and colour, TIFF where PNG cannot hold it; JPEG, BMP and WebP become PNG. NumPy: float32. Raises MedQError.
+    depth and colour, TIFF where PNG cannot hold it; JPEG, BMP and WebP become PNG. NumPy: float32. `wanted` is an
+    ending; None comes back where the original's format does not have it. Raises MedQError.
     """
-    if original.kind == "dicom":
+    files: list[File]
+    if original.kind == "dicom" and wanted in (None, ".dcm"):
         files, clipped = _dicom(original, after, story, limits)
         ending = ".dcm"
-    elif original.kind.startswith("nifti"):
+    elif original.kind.startswith("nifti") and wanted in (None, ".nii", ".nii.gz"):
         from medq_vlm.io.derived_nifti import derive as derive_nifti  # nibabel takes long to import
 
-        data, clipped = derive_nifti(original.sources[0], original.kind, after.pixels, story.note, limits)
-        ending = ".nii.gz" if original.kind == "nifti_gz" else ".nii"
+        ending = wanted or (".nii.gz" if original.kind == "nifti_gz" else ".nii")
+        data, clipped = derive_nifti(
+            original.sources[0], original.kind, after.pixels, story.note, limits, ending == ".nii.gz"
+        )
         files = [File(f"image{ending}", data)]
-    elif original.kind in PICTURES:
-        data, ending, clipped = picture(before, after, story.note, tiff=original.kind == "tiff")
+    elif original.kind in PICTURES and wanted in (None, ".png", ".tif", ".tiff"):
+        tiff = original.kind == "tiff" if wanted is None else wanted != ".png"
+        data, ending, clipped = picture(before, after, story.note, tiff)
+        if wanted == ".png" and ending != ".png":
+            return None
         files = [File(f"image{ending}", data)]
-    else:
+    elif original.kind == "npy" and wanted in (None, ".npy"):
         ending, clipped = ".npy", 0
         files = [File("image.npy", _npy(after.pixels))]
+    else:
+        return None
     notes = (f"{clipped:,} values beyond the range of the file format were clipped.",) if clipped else ()
     return Derived(tuple(files), ending, notes)
+
+
+def copies(original: Original, wanted: str | None = None, limits: Limits = DEFAULT) -> Derived | None:
+    """The original's own files, byte by byte: what is said to be unchanged is. None where the ending is another."""
+    ending = ENDINGS.get(original.kind, f".{original.kind}")
+    if original.kind == "nifti_pair" or wanted not in (None, ending):
+        return None
+    order = list(dict.fromkeys(frame.source for frame in original.frames)) or [0]
+    names = [f"{number:04d}.dcm" if original.frames else f"image{ending}" for number in range(1, len(order) + 1)]
+    files = [File(name, original.sources[member].read(limits)) for name, member in zip(names, order, strict=True)]
+    return Derived(tuple(files), ending)
 
 
 def _dicom(original: Original, after: ImageSample, story: Story, limits: Limits) -> tuple[list[File], int]:

@@ -13,11 +13,13 @@ from medq_vlm.io.nifti import HEADER_BYTES, header_of, inflated, layout_of, scal
 from medq_vlm.schema import MedQError
 
 
-def derive(source: Source, kind: str, pixels: np.ndarray, note: str, limits: Limits) -> tuple[bytes, int]:
+def derive(
+    source: Source, kind: str, pixels: np.ndarray, note: str, limits: Limits, gzipped: bool
+) -> tuple[bytes, int]:
     """A single file with `pixels` (S, H, W) or (S, H, W, 3), as displayed, in place of the first volume of `source`.
 
     The voxel type and scaling stay where the values fit; else float32 without scaling. Voxels that held no number
-    hold none again. Gzipped when the original is. Second: values that had to be clipped (colour only).
+    hold none again. Second: values that had to be clipped (colour only).
     """
     name = source.name
     stored = source.read(limits)
@@ -49,7 +51,7 @@ def derive(source: Source, kind: str, pixels: np.ndarray, note: str, limits: Lim
     new["descrip"] = note.encode("ascii", "replace")[:79]
     assert size + 4 == HEADER_BYTES[size]
     out = new.binaryblock + extension + values
-    return (gzip.compress(out, 6, mtime=0) if kind == "nifti_gz" else out), clipped
+    return (gzip.compress(out, 6, mtime=0) if gzipped else out), clipped
 
 
 def _grey(old: np.ndarray, volume: np.ndarray, header: object, new: object) -> bytes:
