@@ -31,24 +31,41 @@ from training.restoration_texts import Lesson, draw_lesson, product_text, target
 from training.train_quality import one_ahead
 
 LOG_EVERY = 25
-FLOOR = 0.004  # of the network's range of 4: errors below it no longer raise a patch's weight
+ROUND = 0.01  # of the network's range of 4: errors below it count by their square
+LEAST_ERROR, SAME_ERROR, LEFT = 0.01, 0.1, 0.15
 EDGE_SHARE, READ_SHARE = 0.25, 0.1
 CHECK_PX = 256  # of a validation crop
 
 
 def restoration_loss(restored: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
-    """Logarithm of each patch's mean error, so that every task counts by its decibels and none is starved.
+    """Each patch's mean error against that of its degraded input, by the logarithm: every task counts by its decibels.
 
-    "edge" is the same for differences of neighbouring pixels.
+    Patches that must stay as they are have an input without error; theirs counts against SAME_ERROR and linearly, for
+    a logarithm would let them outweigh all others. "edge" is the same for differences of neighbouring pixels.
     """
-    difference = restored - batch.target
-    error = torch.sqrt(difference**2 + 1e-6).mul(batch.counts).sum(1).mean((1, 2))
-    across = (difference[..., 1:] - difference[..., :-1]).abs().mul(batch.counts).sum(1).mean((1, 2))
-    down = (difference[..., 1:, :] - difference[..., :-1, :]).abs().mul(batch.counts).sum(1).mean((1, 2))
+    before, after = batch.planes - batch.target, restored - batch.target
     return {
-        "pixel": torch.log(error + FLOOR).mean(),
-        "edge": EDGE_SHARE * torch.log((across + down) / 2 + FLOOR).mean(),
+        "pixel": _by_decibels(_mean(before, batch), _mean(after, batch)),
+        "edge": EDGE_SHARE * _by_decibels(_mean_edge(before, batch), _mean_edge(after, batch)),
     }
+
+
+def _by_decibels(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """(B,) errors of input and output -> mean loss; LEFT keeps a patch that is nearly done from ruling the rest."""
+    same = before < 1e-3
+    share = after / before.clamp(min=LEAST_ERROR)
+    return torch.where(same, after / SAME_ERROR, torch.log(share + LEFT)).mean()
+
+
+def _mean(difference: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """(B, 3, h, w) -> (B,): absolute, rounded off near zero, over the planes that count."""
+    size = torch.sqrt(difference**2 + ROUND**2) - ROUND
+    return size.mul(batch.counts).sum(1).mean((1, 2))
+
+
+def _mean_edge(difference: torch.Tensor, batch: Batch) -> torch.Tensor:
+    across, down = difference[..., 1:] - difference[..., :-1], difference[..., 1:, :] - difference[..., :-1, :]
+    return (_mean(across, batch) + _mean(down, batch)) / 2
 
 
 def reading_loss(stated: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ After NAFNet (Chen et al., ECCV 2022), with plain convolutions, which are faster
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -21,9 +22,48 @@ from medq_vlm.restore.text import Lead
 
 THUMBNAIL_PX = 64
 PLANES = 3  # RGB, or the slice before, the slice, the slice after
-BLACK = -2.0  # of the network's range
+BLACK, RANGE = -2.0, 4.0  # of the network's numbers
+BANDS = 6 * PLANES + 1  # mean, three fine ones, near, far, and the place
+DETAIL_GAIN = 5.0
+CURVE_GAIN, RESIDUAL_GAIN, SHRINK_GAIN = (
+    0.1,
+    0.1,
+    0.3,
+)  # a step of the optimiser moves all pixels alike, so it moves them little
 MAP_WIDTH = 16
 CURVE_TERMS = 3  # constant, linear, square
+
+
+def to_haar(x: torch.Tensor) -> torch.Tensor:
+    """(B, C, H, W) -> (B, 4 C, H / 2, W / 2): means, then horizontal, vertical and diagonal differences."""
+    a, b, c, d = x[..., ::2, ::2], x[..., ::2, 1::2], x[..., 1::2, ::2], x[..., 1::2, 1::2]
+    up, down, out, across = a + b, c + d, a - b, c - d
+    return torch.cat([up + down, out + across, up - down, out - across], 1) / 4
+
+
+def from_haar(bands: torch.Tensor) -> torch.Tensor:
+    """The inverse of `to_haar`."""
+    mean, horizontal, vertical, diagonal = bands.chunk(4, 1)
+    up, down, out, across = mean + vertical, mean - vertical, horizontal + diagonal, horizontal - diagonal
+    parts = torch.stack([up + out, up - out, down + across, down - across], 2)  # B C 4 h w
+    return F.pixel_shuffle(parts.flatten(1, 2), 2)
+
+
+@dataclass(frozen=True)
+class Bands:
+    """An image taken apart at half size; each (B, 3 or 9, H / 2, W / 2)."""
+
+    mean: torch.Tensor  # Haar means
+    fine: torch.Tensor  # Haar differences: horizontal, vertical, diagonal
+    near: torch.Tensor  # the means without their surroundings of 3 x 3 ...
+    far: torch.Tensor  # ... and of 9 x 9
+
+
+def take_apart(planes: torch.Tensor) -> Bands:
+    mean, fine = to_haar(planes).split((PLANES, 3 * PLANES), 1)
+    near = mean - F.avg_pool2d(mean, 3, 1, 1, count_include_pad=False)
+    far = mean - F.avg_pool2d(mean, 9, 1, 4, count_include_pad=False)
+    return Bands(mean, fine, near, far)
 
 
 def thumbnail(planes: torch.Tensor) -> torch.Tensor:
@@ -43,8 +83,10 @@ class Block(nn.Module):
         self.film = nn.Linear(lead_width, 2 * width)
         nn.init.zeros_(self.film.weight)
         nn.init.zeros_(self.film.bias)
+        nn.init.kaiming_normal_(self.first.weight, nonlinearity="relu")
+        nn.init.kaiming_normal_(self.second.weight, nonlinearity="linear")
         with torch.no_grad():
-            self.second.weight.mul_(0.3)  # no normalisation: small steps keep the sum of many blocks in range
+            self.second.weight.mul_(0.5)  # no normalisation: small steps keep the sum of many blocks in range
 
     def forward(self, x: torch.Tensor, lead: torch.Tensor) -> torch.Tensor:
         scale, shift = self.film(lead)[:, :, None, None].chunk(2, 1)
@@ -92,7 +134,7 @@ class RestorationNet(nn.Module):
         widths, lead = config.widths, config.lead_width
         self.lead = Lead(config.word_width, config.context_width, lead)
         self.context = Context(config.context_width, lead)
-        self.head = nn.Conv2d(4 * (PLANES + 1), widths[0], 3, padding=1)
+        self.head = nn.Conv2d(BANDS, widths[0], 3, padding=1)
         self.join = nn.Conv2d(MAP_WIDTH, widths[0], 1)
         self.down_blocks = nn.ModuleList(
             nn.ModuleList(Block(width, lead) for _ in range(count))
@@ -105,9 +147,13 @@ class RestorationNet(nn.Module):
             nn.ModuleList(Block(width, lead) for _ in range(count))
             for width, count in zip(widths[:-1], config.up_blocks, strict=True)
         )
-        self.tail = nn.Conv2d(widths[0], 4 * PLANES, 3, padding=1)
+        self.tail = nn.Conv2d(widths[0], 9 * PLANES, 3, padding=1)  # see `residual`
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)
+        for plain in (self.head, self.join, *self.downs):
+            nn.init.kaiming_normal_(plain.weight, nonlinearity="linear")
+        for up in self.ups:  # a pixel of the fine level has one pixel of the coarse one
+            nn.init.normal_(up.weight, std=up.in_channels**-0.5)
 
     @property
     def multiple(self) -> int:
@@ -134,7 +180,11 @@ class RestorationNet(nn.Module):
         padded = _pad(torch.cat([planes, place], 1), self.multiple)
         box = _grown(box, padded.shape[-2:], (height, width), planes)
         fine = (padded.shape[-2] // 2, padded.shape[-1] // 2)
-        x = self.head(F.pixel_unshuffle(padded, 2)) + self.join(_window(context_map, box, fine))
+        bands = take_apart(padded[:, :PLANES])
+        # Neighbouring pixels are nearly equal: a network fed with pixels learns brightness first and noise very late.
+        amplified = DETAIL_GAIN * torch.cat([bands.fine, bands.near, bands.far / 2], 1)
+        seen_here = torch.cat([bands.mean, amplified, F.avg_pool2d(padded[:, PLANES:], 2)], 1)
+        x = self.head(seen_here) + self.join(_window(context_map, box, fine))
         skips = []
         for level, blocks in enumerate(self.down_blocks):
             for block in blocks:
@@ -146,11 +196,22 @@ class RestorationNet(nn.Module):
             x = self.ups[level](x) + skips[level]
             for block in self.up_blocks[level]:
                 x = block(x, lead)
-        residual = F.pixel_shuffle(self.tail(x), 2)[..., :height, :width]
-        curves = _window(curve_map, box, (padded.shape[-2], padded.shape[-1]))[..., :height, :width]
+        residual = self.residual(x, bands)[..., :height, :width]
+        curves = CURVE_GAIN * _window(curve_map, box, (padded.shape[-2], padded.shape[-1]))[..., :height, :width]
         constant, linear, square = curves.chunk(CURVE_TERMS, 1)
-        level_above = planes - BLACK
-        return planes + residual + constant + level_above * (linear + square * level_above)
+        level = (planes - BLACK) / RANGE
+        return planes + residual + constant + level * (linear + square * level)
+
+    def residual(self, x: torch.Tensor, bands: Bands) -> torch.Tensor:
+        """Features at half size -> what is added to the pixels: new detail, and the old weakened or strengthened.
+
+        Weakened by so much in the bands is shrinkage, the classical denoiser; strengthened is sharpening. Both are
+        learnt in few steps because the band itself gives the direction.
+        """
+        new, fine, near, far = self.tail(x).split((4 * PLANES, 3 * PLANES, PLANES, PLANES), 1)
+        added = RESIDUAL_GAIN * new
+        mean = added[:, :PLANES] + SHRINK_GAIN * (near * bands.near + far * bands.far)
+        return from_haar(torch.cat([mean, added[:, PLANES:] + SHRINK_GAIN * fine * bands.fine], 1))
 
 
 def _pad(x: torch.Tensor, multiple: int) -> torch.Tensor:
