@@ -23,7 +23,7 @@ from medq_vlm.encoder.scorer import UNKNOWN, Outputs
 from medq_vlm.encoder.volume import thumb
 from medq_vlm.evidence.statistics import features
 from medq_vlm.report.describe import describe
-from medq_vlm.schema import Assessment, ImageSample, MedQError, Recognised
+from medq_vlm.schema import Assessment, Finding, ImageSample, MedQError, Recognised
 from medq_vlm.slice_scores import SliceScores
 
 if TYPE_CHECKING:
@@ -85,15 +85,16 @@ class MedQ:
     @cached_property
     def restorer(self) -> Restorer:
         """The restoration network, loaded when it is first needed. Raises ModelError (exit code 5)."""
-        from medq_vlm import restore
+        from medq_vlm.restore import weights
 
-        own = (self.home / restore.META_FILE).is_file()  # a scorer without a restorer of its own takes nano's
-        return restore.load(self.home if own else checkpoint.PRESETS / "nano")
+        own = (self.home / weights.META_FILE).is_file()  # a scorer without a restorer of its own takes nano's
+        return weights.load(self.home if own else weights.SHIPPED)
 
     @property
     def restorer_identity(self) -> dict[str, str]:
         """Name, version and weights' sha256 of the restoration network. Raises ModelError."""
-        return {"name": self.restorer.name, "version": __version__, "sha256": self.restorer.sha256}
+        meta = self.restorer.meta
+        return {"name": str(meta.get("name", "restorer")), "version": __version__, "sha256": str(meta["sha256"])}
 
     @property
     def identity(self) -> dict[str, str]:
@@ -316,7 +317,7 @@ class MedQ:
             sample.pixels[shown.index], modality.value, sample.unit, sample.spacing_mm[1:],
             None if sample.valid is None else sample.valid[shown.index], sample.inverted,
         )  # fmt: skip
-        found = ()
+        found: tuple[Finding, ...] = ()
         if able:
             found = findings.collect(
                 partial(self.heat, sample), best, encoded.stack.apart, measured, str(modality.value)

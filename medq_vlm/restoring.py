@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from medq_vlm import vocab
-from medq_vlm.restore import Guidance, Restoration, from_assessment, invention, measure_change, untouched
+from medq_vlm.restore import Guidance, Restoration, from_assessment, invention, untouched
 from medq_vlm.schema import Assessment, ImageSample, MedQError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ SCHEMA_VERSION = "medq-restoration/1"
 DERIVED = (
     "The restored image is derived by a neural network: not for primary diagnosis. Keep the original and read it too."
 )
+NOTHING_DONE = "The image was left as it is: the restoration found nothing to change."
 MODERATE = vocab.SEVERITY_FROM[1]
 REGIONS = 5  # named in the result
 REGION_SIGMA_PX, REGION_FROM = 4.0, 2.0  # smoothing of the change, and how many times the mean one a region is
@@ -54,10 +55,12 @@ def restore(
     reason = reason_to_stay(assessment, guidance, description is not None)
     if reason:
         return _as_it_is(sample, guidance, assessment, reason)
-    made = restorer().restore(sample, guidance, progress)
-    made = _padding_kept(sample, made)
+    # a picture whose modality only the scorer recognised is restored as that modality, and stays as it was read
+    made = restorer().restore(replace(sample, modality=guidance.modality), guidance, progress)
+    made = replace(made, sample=replace(made.sample, modality=sample.modality))
     judged = invention.check(sample, made, assessment)
-    warnings = (DERIVED, *made.warnings, *untreated_warnings(guidance), *judged.warnings)
+    first = NOTHING_DONE if made.unchanged else DERIVED
+    warnings = (first, *made.warnings, *untreated_warnings(guidance), *judged.warnings)
     return Restored(replace(made, warnings=tuple(dict.fromkeys(warnings))), guidance, judged)
 
 
@@ -78,24 +81,12 @@ def reason_to_stay(assessment: Assessment, guidance: Guidance, by_person: bool) 
 def untreated_warnings(guidance: Guidance) -> tuple[str, ...]:
     """One sentence that names what was found and not treated."""
     names = [vocab.KIND[kind].plain for kind in guidance.untreated]
-    return (f"Not treated, for the restoration has not learnt it here: {', '.join(names)}.",) if names else ()
+    return (f"Not treated, for the network did not learn it: {', '.join(names)}.",) if names else ()
 
 
 def _as_it_is(sample: ImageSample, guidance: Guidance, assessment: Assessment, reason: str) -> Restored:
     made = untouched(sample, reason, *untreated_warnings(guidance))
     return Restored(made, guidance, invention.check(sample, made, assessment))
-
-
-def _padding_kept(before: ImageSample, made: Restoration) -> Restoration:
-    """Pixels that are no image stay bit by bit: a header names their value."""
-    if before.valid is None or made.unchanged:
-        return made
-    mask = before.valid if before.pixels.ndim == 3 else before.valid[..., None]
-    pixels = np.where(mask, made.sample.pixels, before.pixels)
-    residual = np.where(mask, made.residual, np.float32(0))
-    return replace(
-        made, sample=replace(made.sample, pixels=pixels), residual=residual, change=measure_change(before, residual)
-    )
 
 
 def regions(residual: np.ndarray) -> list[dict[str, Any]]:

@@ -81,8 +81,12 @@ def derive(
         files = [File("image.npy", _npy(after.pixels))]
     else:
         return None
-    notes = (f"{clipped:,} values beyond the range of the file format were clipped.",) if clipped else ()
-    return Derived(tuple(files), ending, notes)
+    return Derived(tuple(files), ending, (clipped_words(clipped),) if clipped else ())
+
+
+def clipped_words(count: int) -> str:
+    """The sentence about values that a format could not hold."""
+    return f"{count:,} values beyond the range of the file format were clipped."
 
 
 def copies(original: Original, wanted: str | None = None, limits: Limits = DEFAULT) -> Derived | None:

@@ -5,6 +5,7 @@ Nothing is stretched or windowed: a format that cannot hold the values refuses w
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,15 +40,21 @@ def _tif(sample: ImageSample, path: Path, note: str) -> None:
 
 
 def _nifti(sample: ImageSample, path: Path, note: str) -> None:
+    path.write_bytes(nifti_bytes(sample, str(path), path.name.lower().endswith(".gz")))
+
+
+def nifti_bytes(sample: ImageSample, name: str, gzipped: bool = True) -> bytes:
+    """A NIfTI-1 file of a grey image in native units, its spacing in mm. `name`: for sentences. Raises MedQError."""
     import nibabel
 
     if sample.colour:
-        raise MedQError(f"'{path}': NIfTI holds no colour images; use .npy, .tif or .png.")
+        raise MedQError(f"'{name}': NIfTI holds no colour images; use .npy, .tif or .png.")
     slice_mm, row_mm, column_mm = (mm or 1.0 for mm in sample.spacing_mm)
     array = sample.pixels.transpose(2, 1, 0)  # (S, H, W) -> (W, H, S): x grows to the patient's left, y to the back
     image = nibabel.Nifti1Image(array, np.diag([-column_mm, -row_mm, slice_mm, 1.0]))
     image.header.set_xyzt_units("mm")
-    nibabel.save(image, path)
+    data = image.to_bytes()
+    return gzip.compress(data, 6, mtime=0) if gzipped else data
 
 
 def _png(sample: ImageSample, path: Path, note: str) -> None:
