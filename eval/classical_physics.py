@@ -83,15 +83,13 @@ def sparse_view_tv(
 
     Knows the sinogram of the measured views (Sidky and Pan, Phys. Med. Biol. 53:4777, 2008, in spirit).
     """
-    frame = _Frame(clean.shape, float(record["field_of_view_mm"]))
-    full = projection.geometry(frame.side, projection.VIEWS, torch.device("cpu"))
-    chosen = torch.arange(record["views"]) * full.views // record["views"] + record["first_view"]
-    geo = _some_views(full, chosen % full.views)
+    frame = Frame(clean.shape, float(record["field_of_view_mm"]))
+    geo = kept_geometry(frame.side, record)
     measured = projection.project(frame.attenuation(clean), geo)
     out = degraded
     for _ in range(iterations):
         missing = measured - projection.project(frame.attenuation(out), geo)
-        step = projection.back_project(_even(missing, geo), geo, cutoff=float(record["kernel_cutoff"]))
+        step = projection.back_project(even_spectrum(missing, geo), geo, cutoff=float(record["kernel_cutoff"]))
         out = _tv(out + frame.units(step), weight)
     return out
 
@@ -109,7 +107,7 @@ def metal_interpolation(degraded: np.ndarray, record: Params, threshold_hu: floa
         return degraded
     if margin_px:
         metal = ndimage.binary_dilation(metal, iterations=margin_px)
-    frame = _Frame(degraded.shape, float(record["field_of_view_mm"]))
+    frame = Frame(degraded.shape, float(record["field_of_view_mm"]))
     geo = projection.geometry(frame.side, projection.VIEWS // 2, torch.device("cpu"))
     line = projection.project(frame.attenuation(degraded), geo)[0].numpy()
     trace = projection.project(frame.padded(metal.astype(np.float32)), geo)[0].numpy() > 0.5
@@ -137,7 +135,7 @@ def metal_place(shape: tuple[int, ...], record: Params) -> np.ndarray:
     return inside
 
 
-class _Frame:
+class Frame:
     """An (H, W) plane in the projector's padded square, and its units."""
 
     def __init__(self, shape: tuple[int, ...], field_of_view_mm: float) -> None:
@@ -161,8 +159,10 @@ class _Frame:
         return cut.numpy() / self.per_px
 
 
-def _some_views(geo: Geometry, kept: torch.Tensor) -> Geometry:
-    """The geometry of some of the views only, taken as evenly spread."""
+def kept_geometry(side: int, record: Params) -> Geometry:
+    """The measured views of a sparse scan alone (as medq_vlm/degrade/ct.py drops them), taken as evenly spread."""
+    geo = projection.geometry(side, projection.VIEWS, torch.device("cpu"))
+    kept = (torch.arange(record["views"]) * geo.views // record["views"] + record["first_view"]) % geo.views
 
     def pick(table: torch.Tensor) -> torch.Tensor:  # taps (V R) -> taps (kept R)
         return table.reshape(len(table), geo.views, -1)[:, kept].reshape(len(table), -1)
@@ -173,7 +173,7 @@ def _some_views(geo: Geometry, kept: torch.Tensor) -> Geometry:
     )
 
 
-def _even(sinogram: torch.Tensor, geo: Geometry) -> torch.Tensor:
+def even_spectrum(sinogram: torch.Tensor, geo: Geometry) -> torch.Tensor:
     """Take back the ramp where the views lie farther apart than the spectrum's detail: steps there would overshoot."""
     radius = torch.arange(geo.frequencies, device=sinogram.device)
     apart = (2 * geo.views / np.pi) / radius.clamp_min(1)  # the grid is two times oversampled

@@ -262,7 +262,7 @@ def _toned(
 
 
 def _toning(**extra: Iterable[Any]) -> tuple[Method, ...]:
-    grids = {
+    grids: dict[str, tuple[Callable[..., np.ndarray], dict[str, Iterable[Any]]]] = {
         "gamma": (tone.gamma, {"strength": (0.7, 1.0)}),
         "film curve": (tone.tone_curve, {"strength": (0.7, 1.0)}),
         "stretch": (tone.stretch, {"clip": (0.005, 0.02, 0.1, 0.25)}),
@@ -276,7 +276,7 @@ def _toning(**extra: Iterable[Any]) -> tuple[Method, ...]:
 
 
 def _light(log: bool) -> Method:
-    grid = _grid(width_fraction=(0.08, 0.15, 0.3), strength=(0.5, 0.8, 1.0), matched=(False, True), log=(log,))
+    grid = _grid(width_fraction=(0.1, 0.2, 0.4), strength=(0.15, 0.3, 0.6, 0.9), matched=(False, True), log=(log,))
     name = "homomorphic filter" if log else "background division"
     return Method(name, TEMPLATE, partial(_toned, tone.background_division), grid, False)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+import torch
 from skimage.exposure import equalize_adapthist
 
 from eval.classical_physics import Params
+from medq_vlm.degrade.fields import blur
 
 QUANTILES = np.linspace(0, 1, 65)
 DARK = 0.02  # below: surround, not tissue
@@ -66,11 +67,11 @@ def background_division(plane: np.ndarray, params: Params, template: np.ndarray)
     light = np.clip(grey(plane), 0, None)
     lit = (light > DARK).astype(np.float32)
     width = params["width_fraction"] * min(plane.shape[:2])
-    share = np.maximum(gaussian_filter(lit, width), 1e-3)
+    share = np.maximum(_wide(lit, width), 1e-3)
     if params["log"]:
-        field = np.exp(gaussian_filter(lit * np.log(np.maximum(light, DARK)), width) / share)
+        field = np.exp(_wide(lit * np.log(np.maximum(light, DARK)), width) / share)
     else:
-        field = gaussian_filter(lit * light, width) / share
+        field = _wide(lit * light, width) / share
     level = float(np.median(field[lit > 0])) if lit.any() else 1.0
     gain = np.clip(level / np.maximum(field, 1e-3), 1 / MOST_GAIN, MOST_GAIN) ** params["strength"]
     gain = 1 + lit * (gain - 1)
@@ -81,6 +82,11 @@ def background_division(plane: np.ndarray, params: Params, template: np.ndarray)
 def grey(plane: np.ndarray) -> np.ndarray:
     """(H, W) mean of the channels."""
     return plane if plane.ndim == 2 else plane.mean(-1)
+
+
+def _wide(plane: np.ndarray, sd_px: float) -> np.ndarray:
+    """Gaussian mean of (H, W) on a reduced grid: a kernel as wide as the picture would take seconds."""
+    return blur(torch.from_numpy(np.ascontiguousarray(plane, np.float32))[None, None], sd_px)[0, 0].numpy()
 
 
 def _blend(plane: np.ndarray, changed: np.ndarray, params: Params) -> np.ndarray:

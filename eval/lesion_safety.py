@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -34,6 +34,13 @@ SPACING, DENSE = 8.0, 5.0  # of lesions and of empty places, in radii
 SEEN = 0.25  # of the inserted contrast: a lesion that the degraded image shows less of cannot be erased
 
 Restore = Callable[[ImageSample, Guidance], Restoration]
+
+
+class Twins(NamedTuple):
+    """One image without and with lesions."""
+
+    without: ImageSample
+    marked: ImageSample
 
 
 @dataclass(frozen=True)
@@ -57,20 +64,20 @@ def read(pair: Pair, restore: Restore, seed: int = 0) -> Reading | None:
     if len(places) < FEWEST:
         return None
     marked = lesions.with_lesions(pair.clean, places)
-    before = (pair.degraded, apply_record(marked, pair.record))  # without, with; the same noise
     guidance = right(pair)
-    after = tuple(restore(sample, guidance).sample for sample in before)
+    before = Twins(pair.degraded, apply_record(marked, pair.record))  # the same noise
+    after = Twins(*(restore(sample, guidance).sample for sample in (before.without, before.marked)))
     contrast = lesions.contrast_of(pair.clean, intensity_scale(pair.clean))
     shown, kept = (
-        (lesions.contrast_at(present, places) - lesions.contrast_at(absent, places)) / contrast
-        for absent, present in (before, after)
+        (lesions.contrast_at(twins.marked, places) - lesions.contrast_at(twins.without, places)) / contrast
+        for twins in (before, after)
     )
     visible = shown >= SEEN
     true = lesions.contrast_at(pair.clean, empty)
-    noise, left = (((lesions.contrast_at(one[0], empty) - true) / contrast) for one in (before, after))
+    noise, left = (((lesions.contrast_at(twins.without, empty) - true) / contrast) for twins in (before, after))
     return Reading(
         pair.task.name, pair.content.name, pair.content.group, len(places),
-        (lesions.auc(*before, places), lesions.auc(*after, places)),
+        (lesions.auc(before.without, before.marked, places), lesions.auc(after.without, after.marked, places)),
         float((kept[visible] < 0.5 * shown[visible]).mean()) if visible.any() else float("nan"),
         (float((noise > 0.5).mean()), float((left > 0.5).mean())),
         float((left - np.maximum(noise, 0) > 0.5).mean()),

@@ -94,14 +94,8 @@ def make_pair(task: Task, content: Content, evidence: Evidence, severity: float,
 def evidences(rows: Sequence[Row], task: Task) -> tuple[Evidence, ...]:
     """What a task can be shown on: held-out sources, and validation images of the modalities without such."""
     held = {row.modality for row in rows if split_of(row.source, row.group) == "held-out"}
-    return tuple(
-        evidence
-        for evidence, shown in (
-            ("held-out", any(modality in held for modality in task.modalities)),
-            ("validation", any(modality not in held for modality in task.modalities)),
-        )
-        if shown
-    )  # type: ignore[return-value]
+    out: list[Evidence] = ["held-out"] if held & set(task.modalities) else []
+    return (*out, "validation") if set(task.modalities) - held else tuple(out)
 
 
 def clean_contents(rows: Sequence[Row], task: Task, evidence: Evidence, seed: int) -> Iterator[Content]:

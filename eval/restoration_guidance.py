@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from eval.restoration_cases import TASKS, Pair
@@ -33,7 +34,7 @@ def told(pair: Pair, kind: str, place: bool) -> Guidance:
     severity = pair.record.severity
     modality, anatomy = pair.content.modality, pair.clean.anatomy or vocab.ANATOMIES[0]
     stated = written(modality, anatomy, [(kind, severity, EVERYWHERE)], 4.0 - severity).assessment
-    boxes = {}
+    boxes: dict[str, Sequence[float]] = {}
     if place and pair.record.box is not None:
         h, w = pair.clean.pixels.shape[1:3]
         x0, y0, x1, y1 = pair.record.box
