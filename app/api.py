@@ -57,6 +57,16 @@ def add(room: Room) -> None:
         except Exception as error:
             return {"error": explain(error)}
 
+    def restore(study_id: str, description: str, request: gr.Request) -> dict[str, Any]:
+        """Restore an assessed study; an empty description follows the findings. Gives the record (report: restored)."""
+        try:
+            study = study_of(study_id, request)
+            for _ in room.restore(study, description or None):
+                pass
+            return exports.restored_record(room.engine, study)
+        except Exception as error:
+            return {"error": explain(error)}
+
     def compare_studies(first_id: str, second_id: str, request: gr.Request) -> dict[str, Any]:
         """Two studies of this session side by side."""
         try:
@@ -77,7 +87,7 @@ def add(room: Room) -> None:
             return {"error": explain(error)}
 
     def report(study_id: str, form: str, request: gr.Request) -> dict[str, Any]:
-        """A report as {"name", "mime", "base64"}; form: pdf, html, json, csv (labels) or zip (all)."""
+        """A report as {"name", "mime", "base64"}; form: pdf, html, json, csv (labels), zip (all) or restored."""
         try:
             file = exports.export(room.engine, study_of(study_id, request), form)
             return {"name": file.name, "mime": file.mime, "base64": base64.b64encode(file.data).decode("ascii")}
@@ -103,6 +113,7 @@ def add(room: Room) -> None:
     model: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": AT_ONCE}
     button.click(assess, [files, text], out, api_name="assess", **model)
     button.click(assess_again, [text, other], out, api_name="assess_again", **model)
+    button.click(restore, [text, other], out, api_name="restore", **model)
     button.click(compare_studies, [text, other], out, api_name="compare")
     button.click(save_review, [text, given], out, api_name="review")
     button.click(report, [text, other], out, api_name="report")

@@ -16,7 +16,8 @@ import torch
 
 from app.store import Study
 from medq_vlm.language import base, shipped
-from medq_vlm.pipeline import EncodedImage, MedQ
+from medq_vlm.pipeline import EncodedImage, MedQ, Progress
+from medq_vlm.restoring import Restored
 from medq_vlm.schema import Assessment, MedQError
 from medq_vlm.vocab import KIND
 
@@ -32,13 +33,14 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Step:
-    """How far an assessment is. `result` and `encoded` are set on the last one."""
+    """How far an assessment or restoration is. `result` and what belongs to it are set on the last one."""
 
     done: int
     total: int
     left_s: float | None
     result: Assessment | None = None
     encoded: EncodedImage | None = None
+    restored: Restored | None = None
 
 
 class Engine:
@@ -77,6 +79,14 @@ class Engine:
         name = "SmolLM2-135M-Instruct" if meta["base"] == shipped.PACKAGED else str(meta["base"])
         return f"{name}, {self.medq.precision}" if (self.medq.folder / shipped.WEIGHTS_FILE).is_file() else ""
 
+    @cached_property
+    def restores(self) -> bool:
+        """Whether the restoration network is there; without it its tab is hidden."""
+        try:
+            return self.medq.restorer is not None
+        except MedQError:
+            return False
+
     def warm(self) -> None:
         """Load the language model now, so that the first answer need not wait for it."""
         if self.language:
@@ -103,6 +113,43 @@ class Engine:
 
         Closing the iterator, or `study.stop`, ends the work after the slice at hand. Raises Stopped or MedQError.
         """
+
+        def work(progress: Progress) -> Step:
+            sample = study.sample if acquisition is None else replace(study.sample, acquisition=acquisition)
+            encoded = self.guarded(lambda: self.medq.encode(sample, progress))
+            result = self.guarded(lambda: self.medq.assess_encoded(encoded))
+            return Step(sample.slices, sample.slices, 0.0, result, encoded)
+
+        yield from self._steps(study, work)
+
+    def restore(self, study: Study, description: str | None = None) -> Iterator[Step]:
+        """Restore an assessed study and assess what came of it; steps count the slices twice.
+
+        A person's `description` overrules the findings. Ends as `assess` does. Raises Stopped or MedQError.
+        """
+        before, slices = study.result, study.sample.slices
+        if before is None:
+            raise MedQError("This study was not assessed yet.")
+
+        def work(progress: Progress) -> Step:
+            def first(done: int, total: int) -> None:
+                progress(done, 2 * total)
+
+            def second(done: int, total: int) -> None:
+                progress(total + done, 2 * total)
+
+            restored = self.guarded(lambda: self.medq.restored(study.sample, before, description, first))
+            made = restored.restoration
+            after = before
+            if not made.unchanged:
+                sample = replace(made.sample, acquisition=before.acquisition)
+                after = self.guarded(lambda: self.medq.assess_sample(sample, None, second))
+            return Step(2 * slices, 2 * slices, 0.0, after, None, restored)
+
+        yield from self._steps(study, work)
+
+    def _steps(self, study: Study, work: Callable[[Progress], Step]) -> Iterator[Step]:
+        """What `work` in a thread of its own says of its progress, then the step it returns."""
         steps: queue.Queue[Step | BaseException] = queue.Queue()
         study.stop.clear()
         begun = time.monotonic()
@@ -113,16 +160,13 @@ class Engine:
             spent = time.monotonic() - begun
             steps.put(Step(done, total, spent / done * (total - done)))
 
-        def work() -> None:
+        def run() -> None:
             try:
-                sample = study.sample if acquisition is None else replace(study.sample, acquisition=acquisition)
-                encoded = self.guarded(lambda: self.medq.encode(sample, progress))
-                result = self.guarded(lambda: self.medq.assess_encoded(encoded))
-                steps.put(Step(sample.slices, sample.slices, 0.0, result, encoded))
+                steps.put(work(progress))
             except BaseException as error:  # handed to the thread that waits
                 steps.put(error)
 
-        thread = threading.Thread(target=work, name="assess", daemon=True)
+        thread = threading.Thread(target=run, name="model", daemon=True)
         thread.start()
         try:
             while True:

@@ -46,7 +46,7 @@ def panel(study: Study | None) -> str:
     parts += [_review(result, study.review), _downloads(study)]
     if result.assessable:
         parts += [_attributes(result), _details("Description", f"<p>{_e(result.description)}</p>")]
-    parts += [_warnings(result), _details("Measurements", _measures(result.evidence)), _versions(result)]
+    parts += [warnings(result.warnings), _details("Measurements", _measures(result.evidence)), _versions(result)]
     return f'<section class="mq-panel" data-study="{_e(study.token)}">{"".join(parts)}</section>'
 
 
@@ -209,8 +209,9 @@ def _measures(measured: Sequence[Measurement]) -> str:
     return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>" if rows else ""
 
 
-def _warnings(result: Assessment) -> str:
-    items = "".join(f"<li>{_e(warning)}</li>" for warning in result.warnings)
+def warnings(sentences: Sequence[str]) -> str:
+    """What must be known, as a list."""
+    items = "".join(f"<li>{_e(one)}</li>" for one in sentences)
     return f'<ul class="mq-warnings">{items}</ul>' if items else ""
 
 

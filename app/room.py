@@ -12,7 +12,7 @@ from typing import Any
 
 from app.engine import Engine, Step, Stopped
 from app.intake import Reader, UploadLimits, take
-from app.store import Owner, Store, Study
+from app.store import Owner, Store, Study, Treated
 from medq_vlm import phantoms
 from medq_vlm.degrade.sample import degrade_sample
 from medq_vlm.io import examples
@@ -21,6 +21,7 @@ from medq_vlm.schema import ImageSample, IngestError, MedQError
 
 LOG = logging.getLogger("medq.app")
 LONGEST_DESCRIPTION = 600
+LONGEST_LEAD = 2000  # of a description that leads a restoration: the assessment's own may be so long
 EXAMPLES = ("Head CT", "Head CT, low dose", "Abdomen MR", "CT volume (phantom)", "Head MR, motion (phantom)",
             "Chest X-ray (phantom)", "Fundus, defocus (phantom)")  # fmt: skip
 
@@ -74,6 +75,23 @@ class Room:
         finally:
             if study.result is not None:  # of an earlier run
                 study.state = "done"
+
+    def restore(self, study: Study, description: str | None = None) -> Iterator[Step]:
+        """Restore an assessed study and keep what came of it; a person's description leads. Raises MedQError."""
+        words = None if description is None else clean(description)[:LONGEST_LEAD]
+        before = study.result
+        if before is None:
+            raise MedQError("This study was not assessed yet.")
+        if not study.restoring.acquire(blocking=False):
+            raise MedQError("This study is being restored already.")
+        try:
+            for step in self.engine.restore(study, words):
+                if step.restored is not None and step.result is not None:
+                    number = study.treated.number + 1 if study.treated else 1
+                    self.store.treat(study, Treated(step.restored, before, step.result, words is not None, number))
+                yield step
+        finally:
+            study.restoring.release()
 
 
 def example(name: str) -> ImageSample:

@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from app import exports, review, viewer, worklist
+from app import exports, restore, review, viewer, worklist
 from app.guard import browser_cookie
 from app.room import Room, explain
 from app.store import Study
@@ -41,6 +41,31 @@ def add_routes(app: FastAPI, room: Room) -> None:
         try:
             window = None if c is None or w is None else (c, w)
             return Response(viewer.slice_png(study.sample, index, window), media_type="image/png")
+        except Exception as error:
+            return _failed(error)
+
+    @app.get("/medq/study/{token}/restored/{index}")
+    def restored(
+        request: Request, token: str, index: int, c: float | None = None, w: float | None = None
+    ) -> Response:  # fmt: skip
+        """A restored slice as PNG through the window of the original."""
+        study = study_of(request, token)
+        if study is None:
+            return PlainTextResponse(GONE, 404)
+        try:
+            window = None if c is None or w is None else (c, w)
+            return Response(restore.slice_png(study, index, window), media_type="image/png")
+        except Exception as error:
+            return _failed(error)
+
+    @app.get("/medq/study/{token}/residual/{index}")
+    def residual(request: Request, token: str, index: int) -> Response:
+        """What the restoration changed on a slice, with its scale."""
+        study = study_of(request, token)
+        if study is None:
+            return PlainTextResponse(GONE, 404)
+        try:
+            return Response(restore.change_png(study, index), media_type="image/png")
         except Exception as error:
             return _failed(error)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from app.review import Review
 from medq_vlm.pipeline import EncodedImage
+from medq_vlm.restoring import Restored
 from medq_vlm.schema import Assessment, ImageSample, MedQError
 
 GIB = 1024**3
@@ -42,6 +43,17 @@ class Owner:
     page: str  # Gradio's session hash, new for every page
 
 
+@dataclass(frozen=True)
+class Treated:
+    """A restoration and the assessments around it."""
+
+    restored: Restored
+    before: Assessment  # that led it
+    after: Assessment
+    by_person: bool  # led by a person's words
+    number: int  # counts the restorations of a study: pictures of an older one are not shown again
+
+
 @dataclass
 class Study:
     """One image or series, what was said of it, and what a person said."""
@@ -53,6 +65,8 @@ class Study:
     result: Assessment | None = None
     encoded: EncodedImage | None = None  # what the scorer says of each slice: the chat asks it again and again
     before: Assessment | None = None  # the result before the last "assess again"
+    treated: Treated | None = None  # the last restoration
+    restoring: threading.Lock = field(default_factory=threading.Lock)  # held while one is made
     review: Review = field(default_factory=Review)
     chat: list[tuple[str, str]] = field(default_factory=list)  # question, answer
     heat: OrderedDict[tuple[int, str], np.ndarray] = field(default_factory=OrderedDict)
@@ -65,7 +79,9 @@ class Study:
     @property
     def size_bytes(self) -> int:
         valid = 0 if self.sample.valid is None else self.sample.valid.nbytes
-        return self.sample.pixels.nbytes + valid
+        made = self.treated.restored.restoration if self.treated else None
+        more = made.sample.pixels.nbytes + made.residual.nbytes if made and not made.unchanged else 0
+        return self.sample.pixels.nbytes + valid + more
 
 
 @dataclass
@@ -112,6 +128,21 @@ class Store:
                 else:
                     self.drop(oldest)
         return study
+
+    def treat(self, study: Study, treated: Treated) -> None:
+        """Keep a restoration; the page's other studies, the oldest first, make room for it. Raises MedQError."""
+        with self._lock:
+            page = self._pages.get(study.owner)
+            if page is None or study.token not in page.studies:  # closed or removed meanwhile
+                return
+            study.treated = treated
+            while page.size_bytes > self.bounds.page_bytes or self._all_bytes() > self.bounds.all_bytes:
+                oldest = next((token for token in page.studies if token != study.token), None)
+                if oldest is None:
+                    study.treated = None
+                    raise MedQError("There is not enough memory to keep the restored image; restore a part of it.")
+                self._forget(page, oldest)
+                page.forgotten += 1
 
     def get(self, owner: Owner, token: str | None) -> Study | None:
         """The page's own study, None when there is no such study or it belongs to someone else."""
@@ -206,7 +237,7 @@ class Store:
         study.hush.set()
         study.heat.clear()
         study.chat.clear()
-        study.encoded = None
+        study.encoded = study.treated = None
 
     def _all_bytes(self) -> int:
         return sum(page.size_bytes for page in self._pages.values())

@@ -11,12 +11,13 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 import gradio as gr
 
 from app import api, chat, panel, worklist
+from app import restore as restoring
 from app.engine import AT_ONCE
 from app.pages import Pages
-from app.room import EXAMPLES, LONGEST_DESCRIPTION, Room
+from app.room import EXAMPLES, LONGEST_DESCRIPTION, LONGEST_LEAD, Room
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = ("viewer.js", "page.js")
+SCRIPTS = ("viewer.js", "page.js", "restore.js")
 TITLE = "MedQ reading room"
 MODEL_QUEUE = "model"  # every event that runs the model shares these places
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "DejaVu Sans", "sans-serif"]
@@ -69,7 +70,7 @@ def shell(name: str) -> str:
 
 def build(room: Room) -> gr.Blocks:
     """The whole page."""
-    pages = Pages(room)
+    pages, healing = Pages(room), restoring.RestorePages(room)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(60, 900)) as page:
         api.add(room)  # first, so that its names are free
         gr.HTML(HEADER)
@@ -108,6 +109,24 @@ def build(room: Room) -> gr.Blocks:
                         again = gr.Button("Assess again with this description", variant="primary", elem_id="mq-again")
                         changed = gr.HTML(elem_id="mq-changed")
                         fields = gr.HTML(elem_id="mq-fields")
+            with (
+                gr.Tab("Restore", id="restore", visible=room.engine.restores) as restore_tab,
+                gr.Row(equal_height=False),
+            ):
+                with gr.Column(scale=5, min_width=480):
+                    restored = gr.HTML(restoring.view(None), elem_id="mq-restored-box")
+                with gr.Column(scale=3, min_width=372, elem_classes="mq-card"):
+                    lead = gr.Textbox(label="Description that leads: edit it to treat something else", lines=5,
+                                      max_length=LONGEST_LEAD, elem_id="mq-lead-text")  # fmt: skip
+                    with gr.Row():
+                        restore = gr.Button("Restore", variant="primary", min_width=60, elem_id="mq-restore")
+                        restore_again = gr.Button("Restore again with this description", min_width=180,
+                                                  elem_id="mq-restore-again")  # fmt: skip
+                        restore_stop = gr.Button("Stop", visible=False, min_width=60, elem_id="mq-restore-stop")
+                    restore_status = gr.HTML(panel.notice(""), elem_id="mq-restore-status")
+                    gr.HTML('<p class="mq-derived">A restored image is derived, not for diagnosis: keep the original '
+                            "and read it too.</p>")  # fmt: skip
+                    told = gr.HTML("", elem_id="mq-restore-facts")
             with gr.Tab("Compare", id="compare") as compare_tab:
                 with gr.Row():
                     first = gr.Dropdown([], label="First study", elem_id="mq-first")
@@ -164,6 +183,12 @@ def build(room: Room) -> gr.Blocks:
         retry.click(pages.retry, None, said, **quiet(**model))
         talk.clear(pages.unsay, None, None, **quiet(queue=False))
         hush.click(pages.hush, None, None, **quiet(queue=False))
+
+        mended = [restore_status, restore_stop, restored, told, lead]
+        restore_tab.select(healing.show, None, mended, **quiet(queue=False))  # type: ignore[arg-type]
+        mending = [restore.click(healing.restore, None, mended, **quiet(**model)),  # type: ignore[arg-type]
+                   restore_again.click(healing.again, [lead], mended, **quiet(**model))]  # type: ignore[arg-type]  # fmt: skip
+        restore_stop.click(healing.stop, None, mended[:2], **quiet(queue=False), cancels=mending)  # type: ignore[arg-type]
 
         compare_tab.select(
             pages.choices, [first, second], [first, second, data_a, data_b, difference], **quiet(queue=False)
