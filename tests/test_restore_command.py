@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pydicom
@@ -17,7 +18,7 @@ from scipy import ndimage
 
 from medq_vlm import cli, io, phantoms, restoring
 from medq_vlm.degrade.sample import degrade_sample
-from medq_vlm.io.examples import CT_HEAD, CT_SMALL, example
+from medq_vlm.io.examples import CT_SMALL, example
 from medq_vlm.io.write import write
 from medq_vlm.pipeline import MedQ
 from medq_vlm.restore import Guidance, Restoration, measure_change
@@ -30,7 +31,7 @@ NOISE = "severe low-dose noise"
 class Smoother:
     """Takes half of what a Gaussian takes; counts its calls."""
 
-    name, sha256 = "smoother", "0" * 64
+    meta: ClassVar = {"name": "smoother", "sha256": "0" * 64}
 
     def __init__(self) -> None:
         self.calls: list[Guidance] = []
@@ -45,6 +46,16 @@ class Smoother:
         return Restoration(after, residual, guidance.treated, False, (), measure_change(sample, residual))
 
 
+@pytest.fixture(scope="module")
+def model() -> MedQ:
+    return MedQ.load()
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(model: MedQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MedQ, "load", lambda preset: model)
+
+
 @pytest.fixture
 def smoother(monkeypatch: pytest.MonkeyPatch) -> Smoother:
     made = Smoother()
@@ -54,9 +65,9 @@ def smoother(monkeypatch: pytest.MonkeyPatch) -> Smoother:
 
 @pytest.fixture(scope="module")
 def noisy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A head CT with low-dose noise, as float TIFF, native units."""
+    """A cut of a chest CT with low-dose noise."""
     path = tmp_path_factory.mktemp("in") / "noisy.dcm"
-    sample = io.read(example(CT_HEAD))[0]
+    sample = io.read(example(CT_SMALL))[0]
     write(degrade_sample(sample, "low_dose_noise", 3.0, 1)[0], path)
     return path
 
@@ -119,12 +130,12 @@ def test_what_names_no_degradation_comes_back_byte_by_byte(
     smoother: Smoother, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.dcm"
-    assert medq("restore", example(CT_HEAD), "-o", out, "--description", "no noise, no artefacts", "--json") == 0
+    assert medq("restore", example(CT_SMALL), "-o", out, "--description", "no noise, no artefacts", "--json") == 0
     result = json.loads(capsys.readouterr().out)
     restoring.validate(result)
     assert result["unchanged"] and result["treated"] == [] and result["after"] == result["before"]
     assert result["residual_picture"] is None and "left as it is" in result["warnings"][0]
-    assert out.read_bytes() == example(CT_HEAD).read_bytes()
+    assert out.read_bytes() == example(CT_SMALL).read_bytes()
     assert not smoother.calls
 
 
@@ -157,7 +168,7 @@ def test_several_paths_go_into_a_folder_under_their_names(
     noisy: Path, smoother: Smoother, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "notes.txt").write_text("no image")
-    np.save(tmp_path / "second.npy", io.read(noisy)[0].pixels[0, :128, :128])
+    np.save(tmp_path / "second.npy", io.read(noisy)[0].pixels[0, :96, :96])
     paths = (noisy, tmp_path / "notes.txt", tmp_path / "second.npy")
     arguments = ("--modality", "ct", "--description", NOISE, "--json")
     assert medq("restore", *paths, "-o", tmp_path / "out", *arguments) == 3
@@ -241,15 +252,38 @@ def test_untreated_kinds_are_named() -> None:
     assert any("ring" in words for words in found.restoration.warnings)
 
 
-def test_padding_stays_bit_by_bit() -> None:
-    sample = phantoms.phantom("ct", seed=1, size=96)
-    valid = np.ones(sample.pixels.shape, bool)
-    valid[:, :9] = False
-    found = restoring.restore(
-        replace(sample, valid=valid), assessed("ct", {"low_dose_noise": 2.0}), lambda: Smoother()  # type: ignore[arg-type, return-value]
-    ).restoration  # fmt: skip
-    np.testing.assert_array_equal(found.sample.pixels[:, :9], sample.pixels[:, :9])
-    assert not found.residual[:, :9].any() and found.residual[:, 9:].any()
+def test_a_picture_is_restored_as_the_modality_that_was_recognised_and_stays_as_it_was_read() -> None:
+    seen = []
+
+    class Watcher(Smoother):
+        def restore(self, sample: ImageSample, *rest: object) -> Restoration:  # type: ignore[override]
+            seen.append(sample.modality)
+            return super().restore(sample, *rest)  # type: ignore[arg-type]
+
+    sample = replace(phantoms.phantom("ct", seed=1, size=96), modality=None)
+    found = restoring.restore(sample, assessed("ct", {"low_dose_noise": 2.0}), Watcher)  # type: ignore[arg-type]
+    assert seen == ["ct"] and found.restoration.sample.modality is None
+
+
+def test_weights_in_a_folder_restore_a_file_and_are_named(
+    noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    from medq_vlm.config import RestorerConfig
+    from medq_vlm.restore import weights
+    from medq_vlm.restore.network import RestorationNet
+
+    small = RestorerConfig((8, 8), (1, 1), (1,), 8, 16, 8)
+    torch.manual_seed(0)
+    model = RestorationNet(small)
+    torch.nn.init.normal_(model.tail.weight, std=0.01)  # a new network is the identity
+    weights.save(tmp_path / "nano", model, {"name": "tiny"})
+    monkeypatch.setattr(MedQ, "restorer", property(lambda self: weights.load(tmp_path / "nano")))
+    assert medq("restore", noisy, "-o", tmp_path / "out.dcm", "--description", NOISE, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["model"]["restorer"]["name"] == "tiny" and len(result["model"]["restorer"]["sha256"]) == 64
+    assert result["change"]["rms"] > 0
 
 
 def test_regions_say_where_the_change_lies() -> None:
