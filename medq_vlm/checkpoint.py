@@ -56,6 +56,14 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Volume:
+    """The volume head and the probabilities above which it is believed."""
+
+    head: VolumeHead
+    thresholds: dict[str, float]  # stands_out, gap, moved
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A loaded scorer with everything needed to use it."""
 
@@ -64,7 +72,7 @@ class Checkpoint:
     view: ViewConfig
     calibration: Calibration
     meta: dict[str, Any]
-    volume: VolumeHead | None = None  # a scorer without one weighs slices by their body
+    volume: Volume | None = None  # a scorer without one weighs slices by their body
 
 
 def preset_folder(preset: str) -> Path:
@@ -116,18 +124,18 @@ def load(preset: str) -> Checkpoint:
     calibration = from_dict(
         Calibration, {k: tuple(v) if isinstance(v, list) else v for k, v in meta["calibration"].items()}
     )
-    volume = _volume_head(folder, meta) if "volume" in meta else None
+    volume = _volume(folder, meta) if "volume" in meta else None
     return Checkpoint(model, anchors, from_dict(ViewConfig, meta["view"]), calibration, meta, volume)
 
 
-def _volume_head(folder: Path, meta: dict[str, Any]) -> VolumeHead:
+def _volume(folder: Path, meta: dict[str, Any]) -> Volume:
     head = VolumeHead(from_dict(VolumeConfig, meta["volume"]["config"]))
     head.load_state_dict(load_file(folder / VOLUME_FILE))
-    return head.eval().requires_grad_(False)
+    return Volume(head.eval().requires_grad_(False), meta["volume"]["thresholds"])
 
 
 def save_volume_head(folder: Path, head: VolumeHead, record: dict[str, Any]) -> None:
-    """Put the head beside the scorer that it was trained with, and `record` into the scorer's meta.json."""
+    """Put the head beside the scorer it was trained with; `record` (config, thresholds) goes into its meta.json."""
     save_file({name: value.contiguous().cpu() for name, value in head.state_dict().items()}, folder / VOLUME_FILE)
     path = folder / META_FILE
     meta = json.loads(path.read_text())

@@ -9,7 +9,6 @@ from scipy import ndimage
 
 from medq_vlm import vocab
 from medq_vlm.evidence import for_kind
-from medq_vlm.outliers import outliers
 from medq_vlm.schema import Finding, Location, Measurement
 from medq_vlm.slice_scores import SliceScores
 
@@ -25,14 +24,13 @@ LOCAL_KINDS = frozenset((
 
 
 def collect(
-    heat: Heat, scored: Sequence[SliceScores], measured: Sequence[Measurement], modality: str,
+    heat: Heat, scored: Sequence[SliceScores], apart: np.ndarray, measured: Sequence[Measurement], modality: str,
 ) -> tuple[Finding, ...]:  # fmt: skip
-    """Findings of a slice or volume, worst first; what a single corrupted slice shows counts in full."""
+    """Findings of a slice or volume, worst first; what slices that stand `apart` show counts in full."""
     kinds = vocab.kinds_for(modality)
     table = np.array([[s.severity.get(kind, 0.0) for kind in kinds] for s in scored])  # S K
     worst = max(1, round(WORST_SHARE * len(scored)))
     level = np.sort(table, axis=0)[-worst:].mean(0)
-    apart = outliers(np.array([s.score for s in scored]))
     if len(apart):
         level = np.maximum(level, table[apart].max(0))
     chosen = [k for k in np.argsort(-level) if level[k] >= REPORT_FROM][:MOST]

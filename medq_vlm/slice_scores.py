@@ -26,6 +26,7 @@ class SliceScores:
     reason: str  # why not assessable
     box: tuple[int, int, int, int]  # x0, y0, x1, y1 around the body, native pixels
     body_share: float  # of the box that is body
+    thumb: np.ndarray | None = None  # (t, t) small view of the slice, for the volume head
     queries: np.ndarray | None = None  # (Q, D) the scorer's learned query tokens, for the language model
     utility: float | None = None  # fitness for TASK, 0 to 1
     embed: np.ndarray | None = None  # (E,) what meets the text of a prompt

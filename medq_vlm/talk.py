@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -9,9 +10,9 @@ import numpy as np
 from medq_vlm import vocab
 from medq_vlm.findings import REPORT_FROM, WORST_SHARE
 from medq_vlm.language.features import ImageFeatures
-from medq_vlm.outliers import outliers
 from medq_vlm.schema import Assessment, ImageSample
 from medq_vlm.slice_scores import SliceScores
+from medq_vlm.stack import Stack
 
 if TYPE_CHECKING:
     from medq_vlm.language.talker import Subject
@@ -26,25 +27,28 @@ class Encoded(Protocol):
     def sample(self) -> ImageSample: ...
 
     @property
-    def scored(self) -> tuple[SliceScores, ...]: ...
+    def able(self) -> tuple[SliceScores, ...]: ...
+
+    @property
+    def stack(self) -> Stack: ...
 
 
 def subject(encoded: Encoded, assessment: Assessment) -> Subject:
     """What a Talker needs to speak of an image."""
     from medq_vlm.language.talker import Subject
 
-    able = [s for s in encoded.scored if s.assessable]
-    return Subject(assessment, features(able, assessment) if able else None)
+    return Subject(
+        assessment, features(encoded.able, encoded.stack.apart, assessment) if assessment.assessable else None
+    )
 
 
-def features(scored: list[SliceScores], assessment: Assessment) -> ImageFeatures:
+def features(scored: Sequence[SliceScores], apart: np.ndarray, assessment: Assessment) -> ImageFeatures:
     """The scorer's outputs as one vector: severities as findings.collect has them, the rest as the mean of slices."""
     kinds = vocab.kinds_for(str(assessment.modality.value))
     level = np.zeros(len(vocab.KIND_NAMES))
     margin = np.full(len(vocab.KIND_NAMES), ELSEWHERE)
     present = np.zeros(len(vocab.KIND_NAMES))
     worst = max(1, round(WORST_SHARE * len(scored)))
-    apart = outliers(np.array([s.score for s in scored]))
     for kind in kinds:
         k = vocab.KIND_NAMES.index(kind)
         level[k] = np.sort([s.severity.get(kind, 0.0) for s in scored])[-worst:].mean()

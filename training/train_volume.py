@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from scipy.stats import spearmanr
 
+from eval.volume_faults import Trial, trials
 from medq_vlm import checkpoint
 from medq_vlm.config import VolumeConfig
 from medq_vlm.encoder.preprocess import canonical
@@ -29,9 +30,12 @@ from medq_vlm.encoder.volume import VolumeHead, VolumeOutputs, seven_slices, sli
 from medq_vlm.pipeline import MedQ
 from medq_vlm.schema import ImageSample
 from training.loop import MovingAverage, warm_cosine
-from training.volumes import Trial, contents, encoded, trials
+from training.volumes import contents, encoded
 
 RATE, BATCH = 2e-3, 8
+FLAGS = ("stands_out", "gap", "moved")
+FALSE = 0.03  # share of volumes without a fault that may be blamed for it
+LARGEST_THRESHOLD = 0.99
 RARE = 6.0  # weight of a slice that stands out, of a gap, of a displaced slice
 
 
@@ -42,11 +46,11 @@ class Read:
     rows: torch.Tensor  # (S, WIDTH_IN)
     thumbs: torch.Tensor  # (S, t, t)
     label: float
+    name: str
+    fault: str
     stands_out: torch.Tensor  # (S,) 0 or 1
     gap: torch.Tensor
     moved: torch.Tensor
-    name: str
-    fault: str
 
     @property
     def scores(self) -> torch.Tensor:
@@ -60,6 +64,7 @@ def make(args: argparse.Namespace, split: str, phantoms: int) -> list[Read]:
         return [Read(**row) for row in torch.load(path, weights_only=True)]
     medq, config = MedQ.load(args.base), VolumeConfig()
     rng = np.random.default_rng([args.seed, split == "train"])
+    most = args.most_slices
 
     def score(sample: ImageSample, index: int) -> tuple[np.ndarray, np.ndarray]:
         s = medq.score_slice(sample, index)
@@ -67,7 +72,7 @@ def make(args: argparse.Namespace, split: str, phantoms: int) -> list[Read]:
         return slice_row(s.score, s.interval, s.body_share, s.severity), thumb(view.plane, config.thumb_px)
 
     found: list[Read] = []
-    for name, clean in contents(args.data, split, phantoms, rng):
+    for name, clean in contents(args.data, split, phantoms, most, rng):
         for trial, rows, thumbs in encoded(trials(name, clean, args.faults, rng), score):
             found.append(_read(trial, rows, thumbs))
         print(f"{split} {name}: {len(found)} trials", flush=True)
@@ -77,15 +82,11 @@ def make(args: argparse.Namespace, split: str, phantoms: int) -> list[Read]:
 
 
 def _read(trial: Trial, rows: np.ndarray, thumbs: np.ndarray) -> Read:
-    flags = [torch.from_numpy(v.astype(np.float32)) for v in (trial.stands_out, trial.gap, trial.moved)]
+    stands_out, gap, moved = (torch.from_numpy(getattr(trial, flag).astype(np.float32)) for flag in FLAGS)
     return Read(
-        torch.from_numpy(rows),
-        torch.from_numpy(thumbs.astype(np.float32)),
-        trial.label,
-        *flags,
-        trial.name,
-        trial.fault,
-    )
+        torch.from_numpy(rows), torch.from_numpy(thumbs.astype(np.float32)), trial.label, trial.name, trial.fault,
+        stands_out, gap, moved,
+    )  # fmt: skip
 
 
 def loss_of(out: VolumeOutputs, read: Read) -> torch.Tensor:
@@ -101,10 +102,8 @@ def loss_of(out: VolumeOutputs, read: Read) -> torch.Tensor:
 def flipped(read: Read) -> Read:
     """The volume from its other end; a gap lies behind the slice before it."""
     gap = F.pad(read.gap.flip(0)[1:], (0, 1))
-    return Read(
-        read.rows.flip(0), read.thumbs.flip(0), read.label, read.stands_out.flip(0), gap, read.moved.flip(0),
-        read.name, read.fault,
-    )  # fmt: skip
+    turned = {name: getattr(read, name).flip(0) for name in ("rows", "thumbs", "stands_out", "moved")}
+    return replace(read, gap=gap, **turned)
 
 
 def fit(head: VolumeHead, data: list[Read], args: argparse.Namespace) -> None:
@@ -161,6 +160,19 @@ def judge(head: VolumeHead, data: list[Read]) -> dict[str, dict[str, float]]:
     return found
 
 
+@torch.no_grad()
+def believed_from(head: VolumeHead, data: list[Read]) -> dict[str, float]:
+    """Probability above which a fault is told: one volume in FALSE without the fault reaches it."""
+    found = {}
+    for flag in FLAGS:
+        most = [
+            float(getattr(head(r.rows[None], r.thumbs[None]), flag).max()) for r in data if not getattr(r, flag).any()
+        ]
+        logit = float(np.quantile(most, 1 - FALSE)) if most else 0.0
+        found[flag] = min(LARGEST_THRESHOLD, max(0.5, 1 / (1 + float(np.exp(-logit)))))
+    return found
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder with manifest.csv; left out: phantoms alone")
@@ -169,6 +181,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--to", type=Path, help="folder of weights to put the head into")
     parser.add_argument("--phantoms", type=int, default=14, help="of each modality, a third as many to validate")
     parser.add_argument("--faults", type=int, default=7, help="trials of a volume beside the clean one")
+    parser.add_argument("--most-slices", type=int, default=24, help="of a volume")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cpu", action="store_true")
@@ -177,10 +190,12 @@ def main(argv: list[str] | None = None) -> None:
     data, check = make(args, "train", args.phantoms), make(args, "validation", max(1, args.phantoms // 3))
     head = VolumeHead(VolumeConfig())
     fit(head, data, args)
-    figures = judge(head, check)
+    figures, thresholds = judge(head, check), believed_from(head, check)
     print(json.dumps(figures, indent=1))
     if args.to:
-        checkpoint.save_volume_head(args.to, head, {"config": asdict(head.config), "validation": figures})
+        checkpoint.save_volume_head(
+            args.to, head, {"config": asdict(head.config), "thresholds": thresholds, "validation": figures}
+        )
 
 
 if __name__ == "__main__":
