@@ -36,8 +36,8 @@ class ScorerConfig:
 class RestorerConfig:
     """Sizes of the restoration network."""
 
-    widths: tuple[int, ...] = (32, 64, 112, 176)  # channels at 1/2, 1/4, 1/8, 1/16 of the image
-    blocks: tuple[int, ...] = (1, 1, 2, 2)  # residual blocks per level on the way down; the last is the middle
+    widths: tuple[int, ...] = (32, 48, 96, 128)  # channels at 1/2, 1/4, 1/8, 1/16 of the image
+    blocks: tuple[int, ...] = (1, 1, 1, 2)  # residual blocks per level on the way down; the last is the middle
     up_blocks: tuple[int, ...] = (2, 1, 1)  # on the way up, from the finest level to the coarsest
     word_width: int = 64  # of a word, and of what a text is pooled into
     lead_width: int = 128  # of the vector that modulates every block

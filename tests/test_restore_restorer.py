@@ -10,8 +10,9 @@ import torch
 
 from medq_vlm.config import RestorerConfig
 from medq_vlm.phantoms import phantom, phantom_volume
+from medq_vlm.restore.bands import whole_view
 from medq_vlm.restore.guidance import GUIDANCE_NONE, from_findings, from_text, tensors
-from medq_vlm.restore.network import RestorationNet, thumbnail
+from medq_vlm.restore.network import RestorationNet
 from medq_vlm.restore.restorer import Restorer, tiled, tiles
 from medq_vlm.restore.weights import ready
 from medq_vlm.schema import ImageSample, MedQError
@@ -58,7 +59,7 @@ def test_every_size_keeps_its_shape(size: tuple[int, int]) -> None:
 def test_tiles_leave_no_seam() -> None:
     model = disturbed(RestorerConfig(), 0.01)  # the real depth has the real reach
     planes = torch.randn(1, 3, 400, 500, generator=torch.Generator().manual_seed(2))
-    place, small, guidance = torch.zeros(1, 1, 400, 500), thumbnail(planes), tensors([CT_NOISE])
+    place, small, guidance = torch.zeros(1, 1, 400, 500), whole_view(planes), tensors([CT_NOISE])
     with torch.inference_mode():
         whole = tiled(model, planes, place, small, guidance, tile_px=500)
         parts = tiled(model, planes, place, small, guidance, tile_px=64)

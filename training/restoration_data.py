@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from medq_vlm import vocab
+from medq_vlm.restore.bands import PLANES, THUMBNAIL_PX, levels
 from medq_vlm.restore.guidance import Guidance, GuidanceTensors, place_map, tensors
-from medq_vlm.restore.network import PLANES
 from medq_vlm.restore.tasks import TREATED_MODALITIES, tasks_for
 from training.restoration_pairs import Pair, load_pair, pair_paths
 from training.restoration_texts import Lesson, draw_lesson
@@ -27,7 +27,7 @@ class Batch:
 
     planes: torch.Tensor  # (B, 3, h, w)
     place: torch.Tensor  # (B, 1, h, w)
-    small: torch.Tensor  # (B, 3, T, T)
+    small: torch.Tensor  # (B, WHOLE, T, T)
     box: torch.Tensor  # (B, 4) of the patch as fractions of the whole image
     target: torch.Tensor  # (B, 3, h, w)
     counts: torch.Tensor  # (B, 3, 1, 1) weight of each plane in the loss, sum 1
@@ -46,7 +46,7 @@ class Pairs:
     def refresh(self) -> None:
         for path in pair_paths(self.folder, self.split):
             if path not in self.pairs:
-                self.pairs[path] = load_pair(path)
+                self.pairs[path] = with_levels(load_pair(path))
         self.items = [self.pairs[path] for path in sorted(self.pairs)]
         tasks = [task_of(pair) for pair in self.items]
         counts = Counter(tasks)
@@ -62,6 +62,14 @@ class Pairs:
         return collate([draw_example(self.items[int(i)], side, rng) for i in chosen])
 
 
+def with_levels(pair: Pair) -> Pair:
+    """The pair whose view of the whole also has the levels of its bands, those of the crop."""
+    middle = pair.planes if pair.record["colour"] else pair.planes[len(pair.planes) // 2][None]
+    found = levels(torch.from_numpy(middle.astype(np.float32))[None])[0].numpy().astype(np.float16)
+    constant = np.broadcast_to(found[:, None, None], (len(found), THUMBNAIL_PX, THUMBNAIL_PX))
+    return replace(pair, whole=np.concatenate([pair.whole, constant]))
+
+
 def task_of(pair: Pair) -> str:
     return pair.record["kinds"][0] if pair.record["kinds"] else CLEAN
 
@@ -70,7 +78,7 @@ def task_of(pair: Pair) -> str:
 class Example:
     planes: np.ndarray  # (3, h, w) float32
     place: np.ndarray  # (h, w)
-    small: np.ndarray  # (3, T, T)
+    small: np.ndarray  # (WHOLE, T, T)
     box: tuple[float, float, float, float]
     target: np.ndarray  # (3, h, w)
     colour: bool
@@ -150,6 +158,9 @@ def _turned(example: Example, way: int) -> Example:
     if way & 4:
         planes, place, small, target = (v.swapaxes(-1, -2) for v in (planes, place, small, target))
         x0, y0, x1, y1 = y0, x0, y1, x1
+        small = small[
+            [*range(PLANES), PLANES + 1, PLANES, *range(PLANES + 2, len(small))]
+        ]  # horizontal is vertical now
     return Example(planes, place, small, (x0, y0, x1, y1), target, example.colour, example.lesson)
 
 

@@ -23,7 +23,7 @@ import torch
 from medq_vlm import degrade, vocab
 from medq_vlm.degrade.sample import apply_record
 from medq_vlm.phantoms import VOLUME_MODALITIES, phantom_volume
-from medq_vlm.restore.network import thumbnail
+from medq_vlm.restore.bands import thumbnail
 from medq_vlm.restore.scaling import Scale, slice_scale
 from medq_vlm.restore.tasks import tasks_for
 from medq_vlm.schema import DegradationRecord, ImageSample

@@ -32,29 +32,28 @@ from training.train_quality import one_ahead
 
 LOG_EVERY = 25
 ROUND = 0.01  # of the network's range of 4: errors below it count by their square
-LEAST_ERROR, SAME_ERROR, LEFT = 0.01, 0.1, 0.15
+FLOOR, SAME_WEIGHT = 0.04, 4.0
 EDGE_SHARE, READ_SHARE = 0.25, 0.1
 CHECK_PX = 256  # of a validation crop
 
 
 def restoration_loss(restored: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
-    """Each patch's mean error against that of its degraded input, by the logarithm: every task counts by its decibels.
+    """Each patch's mean error as a share of that of its degraded input, so that no task is starved.
 
-    Patches that must stay as they are have an input without error; theirs counts against SAME_ERROR and linearly, for
-    a logarithm would let them outweigh all others. "edge" is the same for differences of neighbouring pixels.
+    FLOOR and SAME_WEIGHT keep patches that are nearly or fully clean from outweighing all others: with their share or
+    its logarithm in full, the network learns to do nothing. "edge" is the same for differences of neighbouring pixels.
     """
     before, after = batch.planes - batch.target, restored - batch.target
     return {
-        "pixel": _by_decibels(_mean(before, batch), _mean(after, batch)),
-        "edge": EDGE_SHARE * _by_decibels(_mean_edge(before, batch), _mean_edge(after, batch)),
+        "pixel": _as_share(_mean(before, batch), _mean(after, batch)),
+        "edge": EDGE_SHARE * _as_share(_mean_edge(before, batch), _mean_edge(after, batch)),
     }
 
 
-def _by_decibels(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """(B,) errors of input and output -> mean loss; LEFT keeps a patch that is nearly done from ruling the rest."""
-    same = before < 1e-3
-    share = after / before.clamp(min=LEAST_ERROR)
-    return torch.where(same, after / SAME_ERROR, torch.log(share + LEFT)).mean()
+def _as_share(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """(B,) errors of input and output -> mean loss."""
+    weight = torch.where(before < 1e-3, SAME_WEIGHT, 1 / (before + FLOOR))
+    return (weight * after).mean()
 
 
 def _mean(difference: torch.Tensor, batch: Batch) -> torch.Tensor:

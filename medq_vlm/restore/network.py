@@ -9,7 +9,6 @@ After NAFNet (Chen et al., ECCV 2022), with plain convolutions, which are faster
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -17,13 +16,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from medq_vlm.config import RestorerConfig
+from medq_vlm.restore.bands import LEAST_ENERGY, LEVELS, PLANES, Bands, from_haar, take_apart
 from medq_vlm.restore.guidance import GuidanceTensors
 from medq_vlm.restore.text import Lead
 
-THUMBNAIL_PX = 64
-PLANES = 3  # RGB, or the slice before, the slice, the slice after
 BLACK, RANGE = -2.0, 4.0  # of the network's numbers
-BANDS = 6 * PLANES + 1  # mean, three fine ones, near, far, and the place
+INPUTS = (1 + 2 * LEVELS) * PLANES + 1  # means, bands, their energies, the place
+WHOLE = PLANES + LEVELS  # planes of `whole_view`
 DETAIL_GAIN = 5.0
 CURVE_GAIN, RESIDUAL_GAIN, SHRINK_GAIN = (
     0.1,
@@ -32,45 +31,6 @@ CURVE_GAIN, RESIDUAL_GAIN, SHRINK_GAIN = (
 )  # a step of the optimiser moves all pixels alike, so it moves them little
 MAP_WIDTH = 16
 CURVE_TERMS = 3  # constant, linear, square
-
-
-def to_haar(x: torch.Tensor) -> torch.Tensor:
-    """(B, C, H, W) -> (B, 4 C, H / 2, W / 2): means, then horizontal, vertical and diagonal differences."""
-    a, b, c, d = x[..., ::2, ::2], x[..., ::2, 1::2], x[..., 1::2, ::2], x[..., 1::2, 1::2]
-    up, down, out, across = a + b, c + d, a - b, c - d
-    return torch.cat([up + down, out + across, up - down, out - across], 1) / 4
-
-
-def from_haar(bands: torch.Tensor) -> torch.Tensor:
-    """The inverse of `to_haar`."""
-    mean, horizontal, vertical, diagonal = bands.chunk(4, 1)
-    up, down, out, across = mean + vertical, mean - vertical, horizontal + diagonal, horizontal - diagonal
-    parts = torch.stack([up + out, up - out, down + across, down - across], 2)  # B C 4 h w
-    return F.pixel_shuffle(parts.flatten(1, 2), 2)
-
-
-@dataclass(frozen=True)
-class Bands:
-    """An image taken apart at half size; each (B, 3 or 9, H / 2, W / 2)."""
-
-    mean: torch.Tensor  # Haar means
-    fine: torch.Tensor  # Haar differences: horizontal, vertical, diagonal
-    near: torch.Tensor  # the means without their surroundings of 3 x 3 ...
-    far: torch.Tensor  # ... and of 9 x 9
-
-
-def take_apart(planes: torch.Tensor) -> Bands:
-    mean, fine = to_haar(planes).split((PLANES, 3 * PLANES), 1)
-    near = mean - F.avg_pool2d(mean, 3, 1, 1, count_include_pad=False)
-    far = mean - F.avg_pool2d(mean, 9, 1, 4, count_include_pad=False)
-    return Bands(mean, fine, near, far)
-
-
-def thumbnail(planes: torch.Tensor) -> torch.Tensor:
-    """(B, 1 or 3, H, W) -> (B, 3, THUMBNAIL_PX, THUMBNAIL_PX): the whole image, its aspect squeezed."""
-    size = (THUMBNAIL_PX, THUMBNAIL_PX)
-    small = F.interpolate(planes, size, mode="bilinear", antialias=True, align_corners=False)
-    return small.expand(-1, PLANES, -1, -1)
 
 
 class Block(nn.Module):
@@ -100,7 +60,7 @@ class Context(nn.Module):
     def __init__(self, width: int, lead_width: int) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(PLANES + 2, width, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
+            nn.Conv2d(WHOLE + 2, width, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
         )
         self.deep = nn.Sequential(
             nn.ReLU(), nn.Conv2d(width, width, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
@@ -112,7 +72,7 @@ class Context(nn.Module):
         nn.init.zeros_(self.curve.bias)
 
     def see(self, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, 3, T, T) -> features (B, W, T / 4, T / 4), pooled (B, 2 W): mean and spread."""
+        """(B, WHOLE, T, T) -> features (B, W, T / 4, T / 4), pooled (B, 2 W): mean and spread."""
         side = torch.linspace(-1, 1, small.shape[-1], device=small.device)
         place = torch.stack(torch.meshgrid(side, side, indexing="ij")).expand(small.shape[0], -1, -1, -1)
         features = self.deep(self.stem(torch.cat([small, place], 1)))
@@ -134,7 +94,7 @@ class RestorationNet(nn.Module):
         widths, lead = config.widths, config.lead_width
         self.lead = Lead(config.word_width, config.context_width, lead)
         self.context = Context(config.context_width, lead)
-        self.head = nn.Conv2d(BANDS, widths[0], 3, padding=1)
+        self.head = nn.Conv2d(INPUTS, widths[0], 3, padding=1)
         self.join = nn.Conv2d(MAP_WIDTH, widths[0], 1)
         self.down_blocks = nn.ModuleList(
             nn.ModuleList(Block(width, lead) for _ in range(count))
@@ -147,9 +107,11 @@ class RestorationNet(nn.Module):
             nn.ModuleList(Block(width, lead) for _ in range(count))
             for width, count in zip(widths[:-1], config.up_blocks, strict=True)
         )
-        self.tail = nn.Conv2d(widths[0], 9 * PLANES, 3, padding=1)  # see `residual`
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)
+        self.tail = nn.Conv2d(widths[0], (4 + LEVELS) * PLANES, 3, padding=1)  # see `residual`
+        self.wiener = nn.Linear(lead, 2 * LEVELS)
+        for last in (self.tail, self.wiener):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
         for plain in (self.head, self.join, *self.downs):
             nn.init.kaiming_normal_(plain.weight, nonlinearity="linear")
         for up in self.ups:  # a pixel of the fine level has one pixel of the coarse one
@@ -170,20 +132,23 @@ class RestorationNet(nn.Module):
     ) -> torch.Tensor:
         """Restored planes (B, 3, H, W) in the network's range; of a grey image the middle one counts.
 
-        planes: (B, 3, H, W), a tile or the whole; place: (B, 1, H, W), 1 where a finding lies; small: (B, 3, T, T),
-        `thumbnail` of the whole image; box: (B, 4) x0, y0, x1, y1 of the tile as fractions of the whole, None: all.
+        planes: (B, 3, H, W), a tile or the whole; place: (B, 1, H, W), 1 where a finding lies; small: (B, WHOLE, T, T),
+        `whole_view` of the image; box: (B, 4) x0, y0, x1, y1 of the tile as fractions of the whole, None: all.
         """
         height, width = planes.shape[-2:]
         features, seen = self.context.see(small)
-        lead = self.lead(guidance, seen)
+        heights = small[:, PLANES:, 0, 0]  # B LEVELS
+        lead = self.lead(guidance, torch.cat([seen, heights / 4 + 1], 1))
         context_map, curve_map = self.context(features, lead)
         padded = _pad(torch.cat([planes, place], 1), self.multiple)
         box = _grown(box, padded.shape[-2:], (height, width), planes)
         fine = (padded.shape[-2] // 2, padded.shape[-1] // 2)
         bands = take_apart(padded[:, :PLANES])
         # Neighbouring pixels are nearly equal: a network fed with pixels learns brightness first and noise very late.
-        amplified = DETAIL_GAIN * torch.cat([bands.fine, bands.near, bands.far / 2], 1)
-        seen_here = torch.cat([bands.mean, amplified, F.avg_pool2d(padded[:, PLANES:], 2)], 1)
+        amplified = DETAIL_GAIN * torch.cat(bands.parts(), 1)
+        energy = torch.cat([F.avg_pool2d(b.square(), 5, 1, 2, count_include_pad=False) for b in bands.parts()], 1)
+        above = torch.log(energy + LEAST_ENERGY) - heights.repeat_interleave(PLANES, 1)[:, :, None, None]
+        seen_here = torch.cat([bands.mean, amplified, above / 4, F.avg_pool2d(padded[:, PLANES:], 2)], 1)
         x = self.head(seen_here) + self.join(_window(context_map, box, fine))
         skips = []
         for level, blocks in enumerate(self.down_blocks):
@@ -196,22 +161,32 @@ class RestorationNet(nn.Module):
             x = self.ups[level](x) + skips[level]
             for block in self.up_blocks[level]:
                 x = block(x, lead)
-        residual = self.residual(x, bands)[..., :height, :width]
+        shrunk = self.shrink(lead, above)
+        residual = self.residual(x, bands, shrunk)[..., :height, :width]
         curves = CURVE_GAIN * _window(curve_map, box, (padded.shape[-2], padded.shape[-1]))[..., :height, :width]
         constant, linear, square = curves.chunk(CURVE_TERMS, 1)
         level = (planes - BLACK) / RANGE
         return planes + residual + constant + level * (linear + square * level)
 
-    def residual(self, x: torch.Tensor, bands: Bands) -> torch.Tensor:
+    def shrink(self, lead: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
+        """Factor (B, LEVELS * 3, h, w) by which each band changes: the Wiener rule with a strength and a threshold.
+
+        above: logarithm of the local energy over the image's level. Weak detail is noise and goes (strength above 0)
+        or is what defocus took and grows (below 0). Both numbers come from the lead alone, so they are learnt first.
+        """
+        strength, threshold = self.wiener(lead).repeat_interleave(PLANES, 1)[:, :, None, None].chunk(2, 1)
+        return -strength * torch.sigmoid(threshold + 1 - above)
+
+    def residual(self, x: torch.Tensor, bands: Bands, shrunk: torch.Tensor) -> torch.Tensor:
         """Features at half size -> what is added to the pixels: new detail, and the old weakened or strengthened.
 
-        Weakened by so much in the bands is shrinkage, the classical denoiser; strengthened is sharpening. Both are
-        learnt in few steps because the band itself gives the direction.
+        The bands give the direction, so that the network has only to say how much and where.
         """
-        new, fine, near, far = self.tail(x).split((4 * PLANES, 3 * PLANES, PLANES, PLANES), 1)
+        new, factor = self.tail(x).split((4 * PLANES, LEVELS * PLANES), 1)
+        parts = (SHRINK_GAIN * factor + shrunk) * torch.cat(bands.parts(), 1)
+        fine, near, far = parts.split((3 * PLANES, PLANES, PLANES), 1)
         added = RESIDUAL_GAIN * new
-        mean = added[:, :PLANES] + SHRINK_GAIN * (near * bands.near + far * bands.far)
-        return from_haar(torch.cat([mean, added[:, PLANES:] + SHRINK_GAIN * fine * bands.fine], 1))
+        return from_haar(torch.cat([added[:, :PLANES] + near + far, added[:, PLANES:] + fine], 1))
 
 
 def _pad(x: torch.Tensor, multiple: int) -> torch.Tensor:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from medq_vlm import vocab
+from medq_vlm.restore.bands import whole_view
 from medq_vlm.restore.guidance import Guidance, GuidanceTensors, place_map, tensors
-from medq_vlm.restore.network import RestorationNet, thumbnail
+from medq_vlm.restore.network import RestorationNet
 from medq_vlm.restore.restoration import Restoration, measure_change, untouched
 from medq_vlm.restore.scaling import slice_scale
 from medq_vlm.restore.tasks import TREATED_MODALITIES
@@ -84,7 +85,7 @@ def restore_slice(model: RestorationNet, sample: ImageSample, index: int, guidan
     planes = torch.from_numpy(scale.to_network(_planes(sample, index)))[None]  # 1 3 H W
     place = torch.from_numpy(place_map(guidance, native.shape[:2]))[None, None]
     # A grey image is seen whole by its own slice; its neighbours join at the pixels only.
-    small = thumbnail(planes if _coloured(sample) else planes[:, 1:2])
+    small = whole_view(planes if _coloured(sample) else planes[:, 1:2])
     change = tiled(model, planes, place, small, tensors([guidance])) - planes
     own = change[0].permute(1, 2, 0).numpy() if _coloured(sample) else change[0, 1].numpy()
     if native.ndim == 3 and own.ndim == 2:  # a grey modality stored in colour: the light changes, the hue stays

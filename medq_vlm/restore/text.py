@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from medq_vlm import vocab
+from medq_vlm.restore.bands import LEVELS
 from medq_vlm.restore.guidance import KINDS, GuidanceTensors
 from medq_vlm.restore.tokens import PAD, VOCAB_SIZE
 
@@ -49,11 +50,11 @@ class Lead(nn.Module):
         super().__init__()
         self.reader = TextReader(word_width)
         self.modality = nn.Embedding(len(vocab.MODALITIES) + 1, MODALITY_WIDTH)
-        known = 2 * KINDS + KINDS + word_width + MODALITY_WIDTH + 2 * context_width
+        known = 2 * KINDS + KINDS + word_width + MODALITY_WIDTH + 2 * context_width + LEVELS
         self.mix = nn.Sequential(nn.Linear(known, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.GELU())
 
     def forward(self, guidance: GuidanceTensors, seen: torch.Tensor) -> torch.Tensor:
-        """`seen` (B, 2 context_width): pooled features of the whole image. Returns (B, width)."""
+        """`seen` (B, 2 context_width + LEVELS): pooled features and band levels of the whole. Returns (B, width)."""
         vector, stated = self.reader(guidance.tokens)
         level = guidance.severities / 4
         parts = (level, (level > 0).float(), stated / 4, vector, self.modality(guidance.modality), seen)

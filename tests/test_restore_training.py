@@ -1,0 +1,166 @@
+"""Training of the restorer on phantoms: pairs, lessons, loss, a run of seconds with resume, shipped weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from medq_vlm import vocab
+from medq_vlm.config import RestorerConfig
+from medq_vlm.restore.bands import from_haar, to_haar
+from medq_vlm.restore.network import RestorationNet
+from medq_vlm.restore.tasks import tasks_for
+from medq_vlm.restore.weights import META_FILE, WEIGHTS_FILE, load, save
+from medq_vlm.restore.wording import read_findings
+from medq_vlm.schema import ModelError
+from training import export_restorer, train_restorer
+from training.restoration_data import Pairs, draw_example
+from training.restoration_pairs import load_pair, main, make_pair, pair_paths
+from training.restoration_texts import draw_lesson, family, instruction, product_text, target_of
+from training.sources import phantom_content
+
+SMALL = RestorerConfig(widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1), up_blocks=(1, 1, 1), lead_width=16, context_width=8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pairs")
+    main(["--out", str(path), "--pairs", "6"])
+    main(["--out", str(path), "--pairs", "3", "--split", "validation"])
+    return path
+
+
+def test_a_pair_depends_on_its_number_alone(folder: Path, tmp_path: Path) -> None:
+    main(["--out", str(tmp_path), "--pairs", "3", "--first", "2"])
+    one, other = load_pair(folder / "train_00002.npz"), load_pair(tmp_path / "train_00002.npz")
+    assert np.array_equal(one.planes, other.planes)
+    assert one.record == other.record
+    assert len(pair_paths(folder, "train")) == 6
+
+
+def test_one_degradation_has_one_target_and_two_have_three() -> None:
+    counts = set()
+    for seed in range(12):
+        pair = make_pair(phantom_content("fundus", seed), np.random.default_rng(seed))
+        kinds = pair.record["kinds"]
+        counts.add(len(kinds))
+        assert len(pair.targets) == (3 if len(kinds) == 2 else 1)
+        if not kinds:
+            assert np.array_equal(pair.planes, pair.targets[0])
+    assert {1, 2} <= counts
+
+
+@pytest.mark.parametrize(
+    ("kinds", "named", "target"),
+    [
+        (["mr_noise"], ["mr_noise"], 0),
+        (["mr_noise"], ["noise"], 0),  # called by the name of its family
+        (["mr_noise"], ["undersampling"], -1),
+        (["mr_noise"], [], -1),
+        (["mr_noise", "undersampling"], ["mr_noise", "undersampling"], 0),
+        (["mr_noise", "undersampling"], ["mr_noise"], 1),
+        (["mr_noise", "undersampling"], ["undersampling"], 2),
+        (["mr_noise", "bias_field"], ["mr_noise", "bias_field"], 1),  # bias fields are not treated
+        ([], ["mr_noise"], -1),
+    ],
+)
+def test_what_is_named_and_treated_goes_and_the_rest_stays(kinds: list[str], named: list[str], target: int) -> None:
+    assert target_of(kinds, named, "mr") == target
+
+
+def test_texts_state_what_they_are_made_of() -> None:
+    rng = np.random.default_rng(0)
+    for modality in ("ct", "mr", "fundus"):
+        for kind in tasks_for(modality):
+            text = product_text({kind: 3.0}, modality, None, rng)
+            assert read_findings(text, modality) == {kind: pytest.approx(3.3)}, text
+            typed = instruction({kind: 1.0}, rng)
+            assert family(kind) in {family(k) for k in read_findings(typed, modality)}, typed
+
+
+def test_lessons_name_what_they_ask_for() -> None:
+    record = {"modality": "ct", "anatomy": "chest", "kinds": ["metal", "noise"], "severities": [3.0, 2.0],
+              "boxes": [[0.1, 0.1, 0.3, 0.3], None]}  # fmt: skip
+    seen = set()
+    for seed in range(80):
+        lesson = draw_lesson(record, np.random.default_rng(seed))
+        named = list(lesson.guidance.findings) or [
+            k for k, s in zip(vocab.KIND_NAMES, lesson.stated, strict=True) if s > 0
+        ]
+        seen.add(lesson.target)
+        if named and family(named[0]) in ("metal", "noise"):
+            assert lesson.target == target_of(record["kinds"], named, "ct")
+    assert seen == {-1, 0, 1, 2}
+
+
+def test_haar_is_invertible() -> None:
+    x = torch.randn(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(from_haar(to_haar(x)), x)
+
+
+def test_turned_examples_keep_the_box_on_its_pixels(folder: Path) -> None:
+    pair = next(p for p in Pairs(folder, "train").items if not p.record["kinds"] or True)
+    ramp = np.linspace(0, 1, pair.planes.shape[2], dtype=np.float16)
+    pair = replace(pair, planes=np.broadcast_to(ramp, pair.planes.shape))
+    left, top, right, _ = pair.record["crop"]
+    for seed in range(8):
+        example = draw_example(pair, 64, np.random.default_rng(seed))
+        x0, y0, x1, y1 = example.box
+        assert 0 <= x0 < x1 <= 1.0001
+        assert 0 <= y0 < y1 <= 1.0001
+        along_x = np.ptp(example.planes[0, 0]) > np.ptp(example.planes[0, :, 0])
+        values, low, high = (example.planes[0, 0], x0, x1) if along_x else (example.planes[0, :, 0], y0, y1)
+        shown = [low if values[0] < values[-1] else 1 - high, high if values[0] < values[-1] else 1 - low]
+        found = left + (right - left) * np.array([values.min(), values.max()])
+        np.testing.assert_allclose(found, shown, atol=0.01)
+    assert top >= 0
+
+
+def run(folder: Path, out: Path, steps: int) -> None:
+    train_restorer.main(
+        ["--pairs", str(folder), "--out", str(out), "--steps", str(steps), "--read-steps", "3", "--batch", "2",
+         "--side", "64", "--threads", "1", "--cpu"]
+    )  # fmt: skip
+
+
+def test_a_run_resumes_and_its_weights_ship(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train_restorer, "RestorerConfig", lambda: SMALL)
+    monkeypatch.setattr(export_restorer, "RestorerConfig", lambda: SMALL)
+    out = tmp_path / "run"
+    run(folder, out, 3)
+    assert json.loads((out / "state" / "progress.json").read_text())["step"] == 4
+    assert "mean dB" in capsys.readouterr().out
+    run(folder, out, 6)
+    assert json.loads((out / "state" / "progress.json").read_text())["step"] == 7
+    assert "reader" not in capsys.readouterr().out  # the text encoder was done
+    export_restorer.main(["--run", str(out), "--pairs", str(folder), "--to", str(tmp_path / "nano")])
+    restorer = load(tmp_path / "nano")
+    assert restorer.meta["training"]["steps"] == 7
+    assert "Never seen in training" in (tmp_path / "nano" / "RESTORER.md").read_text()
+
+
+def test_weights_that_are_missing_changed_or_of_other_words_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no restorer"):
+        load(tmp_path)
+    save(tmp_path, RestorationNet(SMALL), {})
+    assert load(tmp_path).model.config == SMALL
+    meta = json.loads((tmp_path / META_FILE).read_text())
+    (tmp_path / META_FILE).write_text(json.dumps(meta | {"kinds": ["noise"]}))
+    with pytest.raises(ModelError, match="word list"):
+        load(tmp_path)
+    (tmp_path / META_FILE).write_text(json.dumps(meta))
+    data = bytearray((tmp_path / WEIGHTS_FILE).read_bytes())
+    data[-1] ^= 1
+    (tmp_path / WEIGHTS_FILE).write_bytes(bytes(data))
+    with pytest.raises(ModelError, match="corrupt"):
+        load(tmp_path)
+    (tmp_path / META_FILE).write_text("{")
+    with pytest.raises(ModelError, match="cannot be used"):
+        load(tmp_path)
