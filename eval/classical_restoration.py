@@ -31,6 +31,7 @@ PARAMETERS = Path(__file__).with_name("classical_parameters.json")
 PICTURE = "the picture"
 TEMPLATE = "the picture, usual grey levels of the modality"
 BLUR = "the picture, the blur radius"
+BY_MODALITY = ("optical illumination",)  # tasks tuned apart in every modality
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,19 @@ def restore(method: Method, pair: Pair, params: Params, template: np.ndarray) ->
     return native
 
 
-def chosen(task: str, method: str) -> Params:
+def chosen(task: str, method: str, modality: str = "") -> Params:
     """The tuned parameters. Raises MedQError when the method was never tuned for the task."""
     try:
-        return tuned()["chosen"][task][method]
+        return tuned()["chosen"][part_of(task, modality)][method]
     except KeyError:
         raise MedQError(
             f"'{method}' has no tuned parameters for '{task}'; run python -m eval.tune_classical."
         ) from None
+
+
+def part_of(task: str, modality: str) -> str:
+    """What is tuned together: a task, or for light a task in one modality (a fundus is dark, a section is bright)."""
+    return f"{task}, {modality}" if task in BY_MODALITY else task
 
 
 def template(modality: str) -> np.ndarray:

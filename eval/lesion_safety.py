@@ -1,9 +1,10 @@
 """Does restoration erase or invent lesions?  python -m eval.lesion_safety --manifest FILE [--out FILE]
 
 Faint lesions are put into clean images before they are degraded; controls get none, and the same noise. Both are
-restored. Reported, before and after: the area under the ROC curve of a channelised Hotelling observer, the share of
-lesions erased (less than half of the contrast they had in the degraded image), and the share of empty tissue places
-that look like a lesion of at least half the inserted contrast, and that the degraded image did not show ("made").
+restored. Reported, before and after: the area under the ROC curve of a channelised Hotelling observer who knows the
+anatomy (noise and artefacts alone hide a lesion) and of one who does not; the share of lesions erased (less than half
+of the contrast they had in the degraded image); the share of empty tissue places that look like a lesion of at least
+half the inserted contrast, and of those that do so after restoration alone ("made").
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from medq_vlm.restore import Guidance, Restoration
 from medq_vlm.schema import ImageSample, MedQError
 
 TASKS = ("CT low dose", "CT sparse view", "MR undersampling", "MR noise", "PET low count", "X-ray mottle")
-SPACING, DENSE = 8.0, 5.0  # of lesions and of empty places, in radii
+SPACINGS, DENSE = (8.0, 6.0), 5.0  # of lesions (closer in a small image) and of empty places, in radii
 SEEN = 0.25  # of the inserted contrast: a lesion that the degraded image shows less of cannot be erased
 
 Restore = Callable[[ImageSample, Guidance], Restoration]
@@ -51,7 +52,8 @@ class Reading:
     name: str
     group: str
     lesions: int
-    auc: tuple[float, float]  # area under the curve
+    auc: tuple[float, float]  # area under the curve of an observer who knows the anatomy
+    auc_anatomy: tuple[float, float]  # of one who does not
     erased: float  # share of the lesions
     false: tuple[float, float]  # share of empty places that look like a lesion
     made: float  # share of empty places that look like one after restoration alone
@@ -59,10 +61,11 @@ class Reading:
 
 def read(pair: Pair, restore: Restore, seed: int = 0) -> Reading | None:
     """Put lesions in, degrade, restore, observe; None where the image has no room for lesions."""
-    places = lesions.tissue_places(pair.clean, SPACING, seed)
-    empty = lesions.tissue_places(pair.clean, DENSE, seed + 1)
-    if len(places) < FEWEST:
+    rooms = (lesions.tissue_places(pair.clean, spacing, seed) for spacing in SPACINGS)
+    places = next((room for room in rooms if len(room) >= FEWEST), None)
+    if places is None:
         return None
+    empty = lesions.tissue_places(pair.clean, DENSE, seed + 1)
     marked = lesions.with_lesions(pair.clean, places)
     guidance = right(pair)
     before = Twins(pair.degraded, apply_record(marked, pair.record))  # the same noise
@@ -77,7 +80,8 @@ def read(pair: Pair, restore: Restore, seed: int = 0) -> Reading | None:
     noise, left = (((lesions.contrast_at(twins.without, empty) - true) / contrast) for twins in (before, after))
     return Reading(
         pair.task.name, pair.content.name, pair.content.group, len(places),
-        (lesions.auc(before.without, before.marked, places), lesions.auc(after.without, after.marked, places)),
+        (lesions.auc(*before, places, pair.clean), lesions.auc(*after, places, pair.clean)),
+        (lesions.auc(*before, places), lesions.auc(*after, places)),
         float((kept[visible] < 0.5 * shown[visible]).mean()) if visible.any() else float("nan"),
         (float((noise > 0.5).mean()), float((left > 0.5).mean())),
         float((left - np.maximum(noise, 0) > 0.5).mean()),
@@ -95,6 +99,7 @@ def summary(readings: Sequence[Reading], draws: int = 500, seed: int = 0) -> dic
             "AUC degraded": [r.auc[0] for r in part],
             "AUC restored": [r.auc[1] for r in part],
             "AUC gain": [r.auc[1] - r.auc[0] for r in part],
+            "AUC gain, anatomy unknown": [r.auc_anatomy[1] - r.auc_anatomy[0] for r in part],
             "erased": [r.erased for r in part],
             "lesion-like, degraded": [r.false[0] for r in part],
             "lesion-like, restored": [r.false[1] for r in part],

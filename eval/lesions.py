@@ -57,12 +57,16 @@ def tissue_places(clean: ImageSample, spacing: float, seed: int) -> torch.Tensor
     return torch.from_numpy(centres[inside[centres[:, 0], centres[:, 1]]])
 
 
-def auc(absent: ImageSample, present: ImageSample, places: torch.Tensor) -> float:
+def auc(
+    absent: ImageSample, present: ImageSample, places: torch.Tensor, background: ImageSample | None = None
+) -> float:
     """Area under the ROC curve of a channelised Hotelling observer, 0.5 = guessing, trained on half of the places.
 
-    absent, present: the same image without and with lesions at `places` (K, 2). Source: see eval/detectability.py.
+    absent, present: the same image without and with lesions at `places` (K, 2). `background` is the anatomy an
+    observer knows exactly; without it anatomy is part of the noise. Source: see eval/detectability.py.
     """
-    none, some = (_responses(sample, places) for sample in (absent, present))
+    known = 0.0 if background is None else grey(background)
+    none, some = (_responses(grey(sample) - known, places) for sample in (absent, present))
     fold = np.arange(len(places)) % 2
     areas = []
     for test in (0, 1):
@@ -101,11 +105,11 @@ def grey(sample: ImageSample) -> np.ndarray:
     return sample.pixels[0] if sample.pixels.ndim == 3 else sample.pixels[0].mean(-1)
 
 
-def _responses(sample: ImageSample, places: torch.Tensor) -> np.ndarray:
-    """(K, 5) channel outputs at the places."""
+def _responses(image: np.ndarray, places: torch.Tensor) -> np.ndarray:
+    """(K, 5) channel outputs of (H, W) at the places."""
     bank = detectability.channels(LESION_RADIUS_PX)
     half = bank.shape[-1] // 2
-    plane = torch.from_numpy(grey(sample).astype(np.float32))[None, None]
+    plane = torch.from_numpy(image.astype(np.float32))[None, None]
     spread = float(plane.std()) or 1.0
     plane = (plane - plane.mean()) / spread
     out = F.conv2d(F.pad(plane, (half, half, half, half), mode="reflect"), bank)

@@ -61,7 +61,7 @@ def measure(pair: Pair, ours: Restorers | None, scorer: SliceScorer | None, besi
     images: dict[str, ImageSample] = {INPUT: pair.degraded}
     template = classical.template(pair.content.modality)
     for method in classical.METHODS[pair.task.name]:
-        params = classical.chosen(pair.task.name, method.name)
+        params = classical.chosen(pair.task.name, method.name, pair.content.modality)
         images[method.name] = replace(pair.degraded, pixels=classical.restore(method, pair, params, template))
     unchanged = flagged = False
     if ours is not None:

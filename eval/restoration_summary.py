@@ -24,6 +24,9 @@ from eval.restoration_outcomes import (
 from eval.tables import table
 
 Row = dict[str, Any]  # column -> Estimate or text
+WIDE = ("images", INPUT, "best classical", "classical", RIGHT, "gain over classical", "gain over picture-only",
+        KNOWN, "gain with acquired data", BESIDE, "gain over other weights", "SSIM input", "SSIM classical",
+        "SSIM ours")  # fmt: skip
 SHARE = 0.95  # of the images on which a judge must agree
 
 
@@ -192,7 +195,7 @@ def report(numbers: dict[str, Any]) -> str:
     parts = [f"{numbers['pairs']} pairs, {numbers['intervals']}"]
     for key, title in titles.items():
         if numbers.get(key):
-            parts.append(f"{title}\n" + _nested(numbers[key]))
+            parts.append(f"{title}\n" + _nested(numbers[key], WIDE if key == "tasks" else ()))
     for key, title in (("clean", "Clean images"), ("bounds", "Bounds")):
         if numbers.get(key):
             body = [(name, "holds" if v is True else "broken" if v is False else v) for name, v in numbers[key].items()]
@@ -203,8 +206,9 @@ def report(numbers: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _nested(rows: dict[str, Row]) -> str:
-    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
-    if len({tuple(row) for row in rows.values()}) > 1 and len(columns) > 12:  # every task has its own methods
+def _nested(rows: dict[str, Row], wanted: Sequence[str] = ()) -> str:
+    found = list(dict.fromkeys(name for row in rows.values() for name in row))
+    columns = [name for name in wanted if name in found] if wanted else found
+    if not wanted and len({tuple(row) for row in rows.values()}) > 3:  # every task has its own methods
         return "\n".join(f"{name}\n" + table(("", "dB"), list(row.items())) for name, row in rows.items())
     return table(("task", *columns), [(name, *(row.get(c) for c in columns)) for name, row in rows.items()], 2)

@@ -24,7 +24,7 @@ from eval import classical_tone, results
 from eval.classical_restoration import Method
 from eval.manifest import Row, clean_rows, read_manifest
 from eval.restoration import psnr
-from eval.restoration_cases import TASKS, Pair, Task, make_pair, tuning_contents
+from eval.restoration_cases import TASK, TASKS, Pair, Task, make_pair, tuning_contents
 from eval.splits import Split
 from eval.tables import table
 from medq_vlm import vocab
@@ -50,22 +50,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = dict(classical.tuned())
     templates = {modality: tone_template(rows, modality) for modality in TONED}
     chosen, bar = dict(found["chosen"]), dict(found.get("validation", {}))
-    for task in TASKS:
-        if task.name not in args.tasks:
-            continue
+    for task in (part for name in args.tasks for part in parts(TASK[name])):
+        key = classical.part_of(task.name, task.modalities[0])
         train = tuning_pairs(rows, task, "train", args.images, args.severities)
         search = partial(best, pairs=train, templates=templates)
         with ThreadPoolExecutor(args.workers) as pool:
             picked = list(pool.map(search, classical.METHODS[task.name]))
-        chosen[task.name] = {m.name: p for m, p in zip(classical.METHODS[task.name], picked, strict=True)}
+        chosen[key] = {m.name: p for m, p in zip(classical.METHODS[task.name], picked, strict=True)}
         shown = tuning_pairs(rows, task, "validation", args.validation, args.severities)
-        bar[task.name] = validation(task, shown, chosen[task.name], templates)
-        print(report(task.name, bar[task.name]), flush=True)
+        bar[key] = validation(task, shown, chosen[key], templates)
+        print(report(key, bar[key]), flush=True)
         results.write(args.out, "eval.tune_classical", argv, {
             "chosen": chosen, "validation": bar,
             "templates": {name: quantiles for name, quantiles in templates.items() if len(quantiles)},
         })  # fmt: skip
     return 0
+
+
+def parts(task: Task) -> list[Task]:
+    """The task, or one for each of its modalities where they are tuned apart."""
+    if task.name not in classical.BY_MODALITY:
+        return [task]
+    return [replace(task, modalities=(modality,)) for modality in task.modalities]
 
 
 def tuning_pairs(rows: Sequence[Row], task: Task, split: Split, images: int, severities: Sequence[float]) -> list[Pair]:
