@@ -89,7 +89,7 @@ def _restored(engine: Engine, study: Study) -> File:
     note = restoring.note(treated.restored, __version__)
     volume = study.sample.slices > 1 and not study.sample.colour
     if volume:
-        data, ending, clipped = nifti_bytes(made.sample, "The series"), ".nii.gz", 0
+        data, ending, clipped = nifti_bytes(made.sample, "The series", note), ".nii.gz", 0
     else:
         data, ending, clipped = picture(study.sample, made.sample, note)
     plain = restored_record(engine, study)

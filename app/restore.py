@@ -91,12 +91,15 @@ def facts(study: Study | None) -> str:
             f"{_score('After', treated.after)}</div>",
             f'<dl class="mq-pairs">{_changes(study, treated)}</dl>',
         ]
-    parts.append(panel.warnings(made.warnings))
-    if not made.unchanged:
         parts.append(
             f'<nav class="mq-downloads"><a class="mq-button main" data-export="restored" download href="/medq/study/'
-            f'{study.token}/export/restored">Download</a></nav><p class="mq-soft">The file holds no header and no '
-            "patient. For a derived DICOM series beside the original: <code>medq restore</code>.</p>"
+            f'{study.token}/export/restored" title="Image, change and record; no header, no patient">Download</a></nav>'
+        )
+    parts.append(panel.warnings([words for words in made.warnings if words != restoring.DERIVED]))
+    if not made.unchanged:
+        parts.append(
+            '<p class="mq-soft">The download holds no header and no patient. For a derived DICOM series in the study '
+            "of the original: <code>medq restore</code>.</p>"
         )
     return f'<section class="mq-panel">{"".join(parts)}</section>'
 
@@ -122,12 +125,13 @@ def _changes(study: Study, treated: Treated) -> str:
         for box in [spot["box"]]
     )
     rows = [
-        ("Treated", ", ".join(vocab.KIND[kind].plain for kind in made.treated)),
+        ("Treated", capital(", ".join(vocab.KIND[kind].plain for kind in made.treated))),
         ("Led by", "your description" if treated.by_person else "the findings"),
         ("Change", f"rms {number(change['rms'])} {unit}".strip()
          + f"; {percent(change['changed_share'])} of the pixels by more than 1\u00a0% of the range"),
         ("Most of it", places),
-        ("Justified", f"{judged.change_share:.1%} of the range; the findings justify {judged.allowed_share:.1%}"),
+        ("Justified", f"{100 * judged.change_share:.1f}\u00a0% of the range; the findings justify "
+         f"{100 * judged.allowed_share:.1f}\u00a0%"),
     ]  # fmt: skip
     return "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in rows if value)
 

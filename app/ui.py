@@ -123,9 +123,9 @@ def build(room: Room) -> gr.Blocks:
                         restore_again = gr.Button("Restore again with this description", min_width=180,
                                                   elem_id="mq-restore-again")  # fmt: skip
                         restore_stop = gr.Button("Stop", visible=False, min_width=60, elem_id="mq-restore-stop")
-                    restore_status = gr.HTML(panel.notice(""), elem_id="mq-restore-status")
                     gr.HTML('<p class="mq-derived">A restored image is derived, not for diagnosis: keep the original '
                             "and read it too.</p>")  # fmt: skip
+                    restore_status = gr.HTML(panel.notice(""), elem_id="mq-restore-status")
                     told = gr.HTML("", elem_id="mq-restore-facts")
             with gr.Tab("Compare", id="compare") as compare_tab:
                 with gr.Row():

@@ -153,15 +153,14 @@ class Place:
         from medq_vlm.schema import MedQError
 
         error: MedQError | None = None
-        for path in self.paths:
-            if not one.sample.path.startswith(path):  # a file of a folder or a zip begins with its path
-                continue
-            if path not in self._originals:
-                self._originals[path] = Originals(path)
+        likely = sorted(self.paths, key=lambda path: not one.sample.path.startswith(path))
+        for path in likely:  # a file of a folder or a zip begins with its path, mostly: "./in" gives "in/1.dcm"
             try:
+                if path not in self._originals:
+                    self._originals[path] = Originals(path)
                 return self._originals[path].of(one.sample)
             except MedQError as found:
-                error = found
+                error = error or found
         raise error or MedQError(f"'{one.sample.path}' is not there any more.")
 
     def _named(self, one: Assessed, files: Derived, number: int) -> list[File]:

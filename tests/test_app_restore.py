@@ -66,7 +66,7 @@ def test_a_restoration_is_kept_shown_and_told(room: Room) -> None:
     assert study.treated is not None and not study.treated.by_person
     shown, told = restore.view(study), restore.facts(study)
     assert 'data-restore="{' in shown and "mq-before" in shown
-    for words in ("1.7", "3.1", "low-dose noise", "rms", "not for primary diagnosis", "/export/restored"):
+    for words in ("1.7", "3.1", "Low-dose noise", "rms", "medq restore", "/export/restored"):
         assert words in told, words
     assert "<b>" not in told.split("mq-scores")[0]
 

@@ -347,3 +347,15 @@ def test_copies_are_the_very_bytes(tmp_path: Path) -> None:
     made = copies(Originals(series).of(io.read(series)[0]))
     assert made is not None
     assert {file.data for file in made.files} == {path.read_bytes() for path in series.iterdir()}
+
+
+def test_every_element_we_write_is_valid(tmp_path: Path) -> None:
+    _, _, made = derived(Path(str(get_testdata_file("MR_small.dcm"))))
+    (out,) = save(made.files, tmp_path / "out.dcm")
+    header = pydicom.dcmread(out)
+    mode = pydicom.config.settings.reading_validation_mode
+    pydicom.config.settings.reading_validation_mode = pydicom.config.RAISE
+    try:
+        assert len([element.value for element in header.iterall()]) > 50
+    finally:
+        pydicom.config.settings.reading_validation_mode = mode

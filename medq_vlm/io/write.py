@@ -40,10 +40,10 @@ def _tif(sample: ImageSample, path: Path, note: str) -> None:
 
 
 def _nifti(sample: ImageSample, path: Path, note: str) -> None:
-    path.write_bytes(nifti_bytes(sample, str(path), path.name.lower().endswith(".gz")))
+    path.write_bytes(nifti_bytes(sample, str(path), note, path.name.lower().endswith(".gz")))
 
 
-def nifti_bytes(sample: ImageSample, name: str, gzipped: bool = True) -> bytes:
+def nifti_bytes(sample: ImageSample, name: str, note: str = "", gzipped: bool = True) -> bytes:
     """A NIfTI-1 file of a grey image in native units, its spacing in mm. `name`: for sentences. Raises MedQError."""
     import nibabel
 
@@ -53,6 +53,7 @@ def nifti_bytes(sample: ImageSample, name: str, gzipped: bool = True) -> bytes:
     array = sample.pixels.transpose(2, 1, 0)  # (S, H, W) -> (W, H, S): x grows to the patient's left, y to the back
     image = nibabel.Nifti1Image(array, np.diag([-column_mm, -row_mm, slice_mm, 1.0]))
     image.header.set_xyzt_units("mm")
+    image.header["descrip"] = note.encode("ascii", "replace")[:79]
     data = image.to_bytes()
     return gzip.compress(data, 6, mtime=0) if gzipped else data
 

@@ -42,7 +42,7 @@ def residual_png(residual: np.ndarray, unit: str, top: float | None = None) -> b
     font = ImageFont.load_default(12)
     words = "" if unit == "value" else f" {unit}"
     for value, y in ((top, 16), (0.0, tall // 2), (-top, tall - 17)):
-        sign = "+" if value > 0 else "\u2212" if value < 0 else ""
+        sign = "+" if value > 0 else "-" if value < 0 else ""  # the font has no minus sign
         draw.text((left + BAR_PX + 6, y), f"{sign}{number(abs(value))}{words}", "black", font, anchor="lm")
     out = io.BytesIO()
     page.save(out, "PNG", optimize=True)

@@ -106,8 +106,9 @@ def check(before: ImageSample, restoration: Restoration, assessment: Assessment)
     worst = int(np.argmax(shares))
     if shares[worst] > allowed:
         warnings.append(
-            f"The restoration changed more than the findings justify ({shares[worst]:.1%} of the range"
-            f"{_slice_words(worst, before.slices)}, at most {allowed:.1%} expected): what it shows may be invented."
+            f"The restoration changed more than the findings justify ({_percent(shares[worst])} of the range"
+            f"{_slice_words(worst, before.slices)}, at most {_percent(allowed)} expected): what it shows may be "
+            "invented."
         )
     noise_only = bool(restoration.treated) and all(kind in NOISES for kind in restoration.treated)
     residual = grey(restoration.residual)
@@ -116,8 +117,8 @@ def check(before: ImageSample, restoration: Restoration, assessment: Assessment)
     if noise_only:
         if max(parts) > STRUCTURE_FROM:
             warnings.append(
-                f"{max(parts):.0%} of what was taken away as noise{_slice_words(int(np.argmax(parts)), before.slices)} "
-                "follows the anatomy: fine detail may be lost."
+                f"{_percent(max(parts))} of what was taken away as noise"
+                f"{_slice_words(int(np.argmax(parts)), before.slices)} follows the anatomy: fine detail may be lost."
             )
         spots = [one for i in range(before.slices) if (one := strongest_spot(residual[i], i)) is not None]
         spot = max(spots, key=lambda one: one.strength, default=None)
@@ -217,6 +218,10 @@ def _blocks(plane: np.ndarray) -> np.ndarray:
     """(H, W) -> (blocks, pixels of a block)."""
     rows, columns = (n // BLOCK_PX for n in plane.shape)
     return plane.reshape(rows, BLOCK_PX, columns, BLOCK_PX).swapaxes(1, 2).reshape(rows * columns, -1)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.{0 if share >= 0.1 else 1}f} %"
 
 
 def _slice_words(index: int, slices: int) -> str:
