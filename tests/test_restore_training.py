@@ -104,7 +104,7 @@ def test_haar_is_invertible() -> None:
 
 
 def test_turned_examples_keep_the_box_on_its_pixels(folder: Path) -> None:
-    pair = next(p for p in Pairs(folder, "train").items if not p.record["kinds"] or True)
+    pair = Pairs(folder, "train").items[0]
     ramp = np.linspace(0, 1, pair.planes.shape[2], dtype=np.float16)
     pair = replace(pair, planes=np.broadcast_to(ramp, pair.planes.shape))
     left, top, right, _ = pair.record["crop"]
