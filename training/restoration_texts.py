@@ -99,7 +99,9 @@ def draw_lesson(record: dict[str, Any], rng: np.random.Generator) -> Lesson:
         findings = {}
     elif share < BLIND_SHARE + TEXT_SHARE + FINDINGS_SHARE:
         text, stated = "", _zeros()
-    places = {k: _shaken(b, rng) for k, b in boxes.items() if k in findings and rng.random() < 0.7}
+    places: dict[str, Sequence[float]] = {
+        k: _shaken(b, rng) for k, b in boxes.items() if k in findings and rng.random() < 0.7
+    }
     return Lesson(from_findings(findings, modality, text, places), stated, target)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from training.losses import quality_loss
 from training.pretrained import start_from_imagenet
 from training.validation import Figures
 
+T = TypeVar("T")
 LOG_EVERY = 50
 ANCHOR_EVERY = 8
 TRUNK_RATE = 0.3  # of the rate, for weights that start from ImageNet
@@ -130,7 +131,7 @@ def batches(data: Shards, model: Scorer, size: int, rng: np.random.Generator) ->
         yield data.views(index, rng), data.batch_labels(index, rng), data.disturbed_statistics(index, mean, std, rng)
 
 
-def one_ahead(items: Iterator[Batch]) -> Iterator[Batch]:
+def one_ahead(items: Iterator[T]) -> Iterator[T]:
     """The same items, each made in a thread while the one before it is used.
 
     The thread keeps to itself: its own team of OpenMP threads would fight the model's for the cores.

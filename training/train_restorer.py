@@ -110,7 +110,8 @@ def fit(model: RestorationNet, data: Pairs, check: Pairs, args: argparse.Namespa
     average = MovingAverage(model, 0.997)
     progress = load_state(accelerator, args.out / "state", average)
     step, spent = int(progress.get("step", 0)), float(progress.get("spent_s", 0.0))
-    checked, sums = spent, defaultdict(float)
+    checked = spent
+    sums: dict[str, float] = defaultdict(float)
     started = time.time()
     for batch in one_ahead(batches(data, step, args)):
         share = max(step / args.steps, spent / (60 * args.minutes))

@@ -91,7 +91,7 @@ def from_assessment(
             kind: findings[kind] if kind in findings and _same_word(findings[kind], severity) else severity
             for kind, severity in named.items()
         }
-    boxes = {}
+    boxes: dict[str, Sequence[float]] = {}
     for kind in findings:
         box = known[kind].location.box if kind in known else None
         if box is not None and size is not None:

@@ -54,6 +54,18 @@ class Block(nn.Module):
         return x + self.second(F.relu_(torch.addcmul(shift, self.first(x), 1 + scale)))
 
 
+class Stage(nn.ModuleList):
+    """Blocks of one level, one after the other."""
+
+    def __init__(self, width: int, lead_width: int, count: int) -> None:
+        super().__init__(Block(width, lead_width) for _ in range(count))
+
+    def forward(self, x: torch.Tensor, lead: torch.Tensor) -> torch.Tensor:
+        for block in self:
+            x = block(x, lead)
+        return x
+
+
 class Context(nn.Module):
     """The small view -> pooled features for the lead, then a map of features and of curves under it."""
 
@@ -68,8 +80,7 @@ class Context(nn.Module):
         self.blocks = nn.ModuleList([Block(width, lead_width) for _ in range(2)])
         self.map = nn.Conv2d(width, MAP_WIDTH, 1)
         self.curve = nn.Conv2d(width, CURVE_TERMS * PLANES, 1)
-        nn.init.zeros_(self.curve.weight)
-        nn.init.zeros_(self.curve.bias)
+        _zero(self.curve)
 
     def see(self, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, WHOLE, T, T) -> features (B, W, T / 4, T / 4), pooled (B, 2 W): mean and spread."""
@@ -97,25 +108,22 @@ class RestorationNet(nn.Module):
         self.head = nn.Conv2d(INPUTS, widths[0], 3, padding=1)
         self.join = nn.Conv2d(MAP_WIDTH, widths[0], 1)
         self.down_blocks = nn.ModuleList(
-            nn.ModuleList(Block(width, lead) for _ in range(count))
-            for width, count in zip(widths, config.blocks, strict=True)
+            Stage(width, lead, count) for width, count in zip(widths, config.blocks, strict=True)
         )
         steps = list(pairwise(widths))
         self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.ups = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in steps)
         self.up_blocks = nn.ModuleList(
-            nn.ModuleList(Block(width, lead) for _ in range(count))
-            for width, count in zip(widths[:-1], config.up_blocks, strict=True)
+            Stage(width, lead, count) for width, count in zip(widths[:-1], config.up_blocks, strict=True)
         )
         self.tail = nn.Conv2d(widths[0], (4 + LEVELS) * PLANES, 3, padding=1)  # see `residual`
         self.wiener = nn.Linear(lead, 2 * LEVELS)
-        for last in (self.tail, self.wiener):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        _zero(self.tail)
+        _zero(self.wiener)
         for plain in (self.head, self.join, *self.downs):
             nn.init.kaiming_normal_(plain.weight, nonlinearity="linear")
-        for up in self.ups:  # a pixel of the fine level has one pixel of the coarse one
-            nn.init.normal_(up.weight, std=up.in_channels**-0.5)
+        for up, (_, coarse) in zip(self.ups, steps, strict=True):  # a fine pixel comes from one coarse pixel
+            nn.init.normal_(up.weight, std=coarse**-0.5)  # type: ignore[arg-type]
 
     @property
     def multiple(self) -> int:
@@ -151,22 +159,20 @@ class RestorationNet(nn.Module):
         seen_here = torch.cat([bands.mean, amplified, above / 4, F.avg_pool2d(padded[:, PLANES:], 2)], 1)
         x = self.head(seen_here) + self.join(_window(context_map, box, fine))
         skips = []
-        for level, blocks in enumerate(self.down_blocks):
-            for block in blocks:
-                x = block(x, lead)
+        for level, stage in enumerate(self.down_blocks):
+            x = stage(x, lead)
             if level < len(self.downs):
                 skips.append(x)
                 x = self.downs[level](x)
         for level in reversed(range(len(self.ups))):
             x = self.ups[level](x) + skips[level]
-            for block in self.up_blocks[level]:
-                x = block(x, lead)
+            x = self.up_blocks[level](x, lead)
         shrunk = self.shrink(lead, above)
         residual = self.residual(x, bands, shrunk)[..., :height, :width]
         curves = CURVE_GAIN * _window(curve_map, box, (padded.shape[-2], padded.shape[-1]))[..., :height, :width]
         constant, linear, square = curves.chunk(CURVE_TERMS, 1)
-        level = (planes - BLACK) / RANGE
-        return planes + residual + constant + level * (linear + square * level)
+        above_black = (planes - BLACK) / RANGE
+        return planes + residual + constant + above_black * (linear + square * above_black)
 
     def shrink(self, lead: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
         """Factor (B, LEVELS * 3, h, w) by which each band changes: the Wiener rule with a strength and a threshold.
@@ -187,6 +193,11 @@ class RestorationNet(nn.Module):
         fine, near, far = parts.split((3 * PLANES, PLANES, PLANES), 1)
         added = RESIDUAL_GAIN * new
         return from_haar(torch.cat([added[:, :PLANES] + near + far, added[:, PLANES:] + fine], 1))
+
+
+def _zero(layer: nn.Module) -> None:
+    for value in layer.parameters():
+        nn.init.zeros_(value)
 
 
 def _pad(x: torch.Tensor, multiple: int) -> torch.Tensor:
