@@ -32,8 +32,9 @@ from training.train_quality import one_ahead
 
 LOG_EVERY = 25
 ROUND = 0.01  # of the network's range of 4: errors below it count by their square
-FLOOR, SAME_WEIGHT = 0.04, 4.0
+FLOOR, SAME_WEIGHT = 0.02, 5.0
 EDGE_SHARE, READ_SHARE = 0.25, 0.1
+RESUME_STEPS = 40  # over which the rate rises again after a start
 CHECK_PX = 256  # of a validation crop
 
 
@@ -110,13 +111,13 @@ def fit(model: RestorationNet, data: Pairs, check: Pairs, args: argparse.Namespa
     average = MovingAverage(model, 0.997)
     progress = load_state(accelerator, args.out / "state", average)
     step, spent = int(progress.get("step", 0)), float(progress.get("spent_s", 0.0))
-    checked = spent
+    checked, first = spent, step
     sums: dict[str, float] = defaultdict(float)
     started = time.time()
     for batch in one_ahead(batches(data, step, args)):
         share = max(step / args.steps, spent / (60 * args.minutes))
         for group in optimiser.param_groups:
-            group["lr"] = args.rate * warm_cosine(share, 0.03)
+            group["lr"] = args.rate * warm_cosine(share, 0.03) * min(1.0, (step - first + 1) / RESUME_STEPS)
         device = accelerator.device
         planes = batch.planes.to(device, memory_format=torch.channels_last)
         restored = wrapped(

@@ -120,6 +120,8 @@ class RestorationNet(nn.Module):
         self.wiener = nn.Linear(lead, 2 * LEVELS)
         _zero(self.tail)
         _zero(self.wiener)
+        self.tone = nn.Linear(lead, CURVE_TERMS * PLANES)  # of the whole image, beside the curve of each place
+        _zero(self.tone)
         for plain in (self.head, self.join, *self.downs):
             nn.init.kaiming_normal_(plain.weight, nonlinearity="linear")
         for up, (_, coarse) in zip(self.ups, steps, strict=True):  # a fine pixel comes from one coarse pixel
@@ -169,7 +171,8 @@ class RestorationNet(nn.Module):
             x = self.up_blocks[level](x, lead)
         shrunk = self.shrink(lead, above)
         residual = self.residual(x, bands, shrunk)[..., :height, :width]
-        curves = CURVE_GAIN * _window(curve_map, box, (padded.shape[-2], padded.shape[-1]))[..., :height, :width]
+        local = CURVE_GAIN * _window(curve_map, box, (padded.shape[-2], padded.shape[-1]))[..., :height, :width]
+        curves = local + TONE_GAIN * self.tone(lead)[:, :, None, None]
         constant, linear, square = curves.chunk(CURVE_TERMS, 1)
         above_black = (planes - BLACK) / RANGE
         return planes + residual + constant + above_black * (linear + square * above_black)
