@@ -24,11 +24,8 @@ BLACK, RANGE = -2.0, 4.0  # of the network's numbers
 INPUTS = (1 + 2 * LEVELS) * PLANES + 1  # means, bands, their energies, the place
 WHOLE = PLANES + LEVELS  # planes of `whole_view`
 DETAIL_GAIN = 5.0
-CURVE_GAIN, RESIDUAL_GAIN, SHRINK_GAIN = (
-    0.1,
-    0.1,
-    0.3,
-)  # a step of the optimiser moves all pixels alike, so it moves them little
+# A step of the optimiser moves all pixels alike, so it moves them little.
+CURVE_GAIN, TONE_GAIN, RESIDUAL_GAIN, SHRINK_GAIN = 0.1, 0.5, 0.1, 0.3
 MAP_WIDTH = 16
 CURVE_TERMS = 3  # constant, linear, square
 
