@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from medq_vlm import vocab
+from medq_vlm.report.describe import describe
 from medq_vlm.restore import Guidance, Restoration, from_assessment, invention, untouched
 from medq_vlm.schema import Assessment, ImageSample, MedQError
 
@@ -51,6 +52,8 @@ def restore(
     What is good without a moderate finding, cannot be assessed, or shows nothing that the network learnt to treat comes
     back as it is, with the reason as a warning; `restorer` is called only when it is needed. Raises ModelError.
     """
+    if not assessment.description:  # `medq --no-text` leaves it out; the network reads it
+        assessment = replace(assessment, description=describe(assessment))
     guidance = from_assessment(assessment, description, sample.pixels.shape[1:3])
     reason = reason_to_stay(assessment, guidance, description is not None)
     if reason:

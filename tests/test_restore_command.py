@@ -23,6 +23,8 @@ from medq_vlm.io.write import write
 from medq_vlm.pipeline import MedQ
 from medq_vlm.restore import Guidance, Restoration, measure_change
 from medq_vlm.schema import Assessment, ImageSample, ModelError
+from tests.assessments import NOISE as NOISE_FINDING
+from tests.assessments import assessed as written
 from tests.test_restore_invention import assessed
 
 NOISE = "severe low-dose noise"
@@ -245,6 +247,13 @@ def test_what_is_good_or_cannot_be_treated_stays(
     if not changes:
         np.testing.assert_array_equal(found.restoration.sample.pixels, phantoms.phantom("ct", seed=1, size=96).pixels)
         assert not found.restoration.residual.any()
+
+
+def test_the_network_reads_a_description_even_where_none_was_written() -> None:
+    _, restorer = restored(replace(written(1.7, (NOISE_FINDING,)), description=""))
+    assert "low-dose noise" in restorer.calls[0].text
+    _, restorer = restored(written(1.7, (NOISE_FINDING,)), "mild metal streaks")
+    assert restorer.calls[0].text == "mild metal streaks" and restorer.calls[0].treated == ("metal",)
 
 
 def test_untreated_kinds_are_named() -> None:
