@@ -102,3 +102,17 @@ def biomedclip(folder: Path, text: str, safetensors: bool = True) -> Path:
         state = clip.state_dict() | {"text.transformer.embeddings.position_ids": torch.arange(256)[None]}
         torch.save(state, folder / "open_clip_pytorch_model.bin")
     return folder
+
+
+def untrained_restorer(folder: Path) -> None:
+    """A small restorer in `folder` that changes what it sees a little."""
+    from medq_vlm.config import RestorerConfig
+    from medq_vlm.restore import weights
+    from medq_vlm.restore.network import RestorationNet
+
+    torch.manual_seed(0)
+    model = RestorationNet(RestorerConfig((8, 8), (1, 1), (1,), 8, 16, 8))
+    with torch.no_grad():
+        for value in model.parameters():  # a new network is the identity
+            value += 0.02 * torch.randn_like(value)
+    weights.save(folder, model, {"name": "untrained"})

@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from medq_vlm import checkpoint, restoring
-from medq_vlm.config import RestorerConfig
 from medq_vlm.io.examples import CT_SMALL, example
 from medq_vlm.restore import weights
-from medq_vlm.restore.network import RestorationNet
 from tests.app_server import Server, running
+from tests.small_models import untrained_restorer
 from tests.test_app_browser import CHROMIUM, DRIVER, browser, downloaded, drop, tab, until
 
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Debian's chromium and chromium-driver")
@@ -29,10 +27,7 @@ def preset(folder: Path) -> Path:
     for path in checkpoint.preset_folder("nano").iterdir():
         if path.name not in (weights.META_FILE, weights.WEIGHTS_FILE):
             (folder / path.name).symlink_to(path)
-    torch.manual_seed(0)
-    model = RestorationNet(RestorerConfig((8, 8), (1, 1), (1,), 8, 16, 8))
-    torch.nn.init.normal_(model.tail.weight, std=0.02)
-    weights.save(folder, model, {"name": "untrained"})
+    untrained_restorer(folder)
     return folder
 
 

@@ -25,6 +25,7 @@ from medq_vlm.restore import Guidance, Restoration, measure_change
 from medq_vlm.schema import Assessment, ImageSample, ModelError
 from tests.assessments import NOISE as NOISE_FINDING
 from tests.assessments import assessed as written
+from tests.small_models import untrained_restorer
 from tests.test_restore_invention import assessed
 
 NOISE = "severe low-dose noise"
@@ -277,21 +278,13 @@ def test_a_picture_is_restored_as_the_modality_that_was_recognised_and_stays_as_
 def test_weights_in_a_folder_restore_a_file_and_are_named(
     noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import torch
-
-    from medq_vlm.config import RestorerConfig
     from medq_vlm.restore import weights
-    from medq_vlm.restore.network import RestorationNet
 
-    small = RestorerConfig((8, 8), (1, 1), (1,), 8, 16, 8)
-    torch.manual_seed(0)
-    model = RestorationNet(small)
-    torch.nn.init.normal_(model.tail.weight, std=0.01)  # a new network is the identity
-    weights.save(tmp_path / "nano", model, {"name": "tiny"})
+    untrained_restorer(tmp_path / "nano")
     monkeypatch.setattr(MedQ, "restorer", property(lambda self: weights.load(tmp_path / "nano")))
     assert medq("restore", noisy, "-o", tmp_path / "out.dcm", "--description", NOISE, "--json") == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["model"]["restorer"]["name"] == "tiny" and len(result["model"]["restorer"]["sha256"]) == 64
+    assert result["model"]["restorer"]["name"] == "untrained" and len(result["model"]["restorer"]["sha256"]) == 64
     assert result["change"]["rms"] > 0
 
 
