@@ -17,7 +17,7 @@ from torch import nn
 
 from medq_vlm.config import RestorerConfig
 from medq_vlm.restore.bands import LEAST_ENERGY, LEVELS, PLANES, Bands, from_haar, take_apart
-from medq_vlm.restore.guidance import GuidanceTensors
+from medq_vlm.restore.guidance import KINDS, GuidanceTensors
 from medq_vlm.restore.text import Lead
 
 BLACK, RANGE = -2.0, 4.0  # of the network's numbers
@@ -25,7 +25,7 @@ INPUTS = (1 + 2 * LEVELS) * PLANES + 1  # means, bands, their energies, the plac
 WHOLE = PLANES + LEVELS  # planes of `whole_view`
 DETAIL_GAIN = 5.0
 # A step of the optimiser moves all pixels alike, so it moves them little.
-CURVE_GAIN, TONE_GAIN, RESIDUAL_GAIN, SHRINK_GAIN = 0.1, 0.5, 0.1, 0.3
+CURVE_GAIN, TONE_GAIN, NAMED_GAIN, RESIDUAL_GAIN, SHRINK_GAIN = 0.1, 0.5, 2.0, 0.1, 0.3
 MAP_WIDTH = 16
 CURVE_TERMS = 3  # constant, linear, square
 
@@ -119,6 +119,8 @@ class RestorationNet(nn.Module):
         _zero(self.wiener)
         self.tone = nn.Linear(lead, CURVE_TERMS * PLANES)  # of the whole image, beside the curve of each place
         _zero(self.tone)
+        self.named = nn.Linear(3 * KINDS, CURVE_TERMS * PLANES + 2 * LEVELS, bias=False)  # adds to tone and wiener
+        _zero(self.named)
         for plain in (self.head, self.join, *self.downs):
             nn.init.kaiming_normal_(plain.weight, nonlinearity="linear")
         for up, (_, coarse) in zip(self.ups, steps, strict=True):  # a fine pixel comes from one coarse pixel
@@ -145,7 +147,8 @@ class RestorationNet(nn.Module):
         height, width = planes.shape[-2:]
         features, seen = self.context.see(small)
         heights = small[:, PLANES:, 0, 0]  # B LEVELS
-        lead = self.lead(guidance, torch.cat([seen, heights / 4 + 1], 1))
+        lead, named = self.lead(guidance, torch.cat([seen, heights / 4 + 1], 1))
+        tone, rule = (NAMED_GAIN * self.named(named)).split((CURVE_TERMS * PLANES, 2 * LEVELS), 1)
         context_map, curve_map = self.context(features, lead)
         padded = _pad(torch.cat([planes, place], 1), self.multiple)
         box = _grown(box, padded.shape[-2:], (height, width), planes)
@@ -166,21 +169,22 @@ class RestorationNet(nn.Module):
         for level in reversed(range(len(self.ups))):
             x = self.ups[level](x) + skips[level]
             x = self.up_blocks[level](x, lead)
-        shrunk = self.shrink(lead, above)
+        shrunk = self.shrink(self.wiener(lead) + rule, above)
         residual = self.residual(x, bands, shrunk)[..., :height, :width]
         local = CURVE_GAIN * _window(curve_map, box, (padded.shape[-2], padded.shape[-1]))[..., :height, :width]
-        curves = local + TONE_GAIN * self.tone(lead)[:, :, None, None]
+        curves = local + (TONE_GAIN * self.tone(lead) + tone)[:, :, None, None]
         constant, linear, square = curves.chunk(CURVE_TERMS, 1)
         above_black = (planes - BLACK) / RANGE
         return planes + residual + constant + above_black * (linear + square * above_black)
 
-    def shrink(self, lead: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
+    def shrink(self, rule: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
         """Factor (B, LEVELS * 3, h, w) by which each band changes: the Wiener rule with a strength and a threshold.
 
         above: logarithm of the local energy over the image's level. Weak detail is noise and goes (strength above 0)
-        or is what defocus took and grows (below 0). Both numbers come from the lead alone, so they are learnt first.
+        or is what defocus took and grows (below 0). Both numbers (B, 2 LEVELS) come from the lead
+        alone, so they are learnt first.
         """
-        strength, threshold = self.wiener(lead).repeat_interleave(PLANES, 1)[:, :, None, None].chunk(2, 1)
+        strength, threshold = rule.repeat_interleave(PLANES, 1)[:, :, None, None].chunk(2, 1)
         return -strength * torch.sigmoid(threshold + 1 - above)
 
     def residual(self, x: torch.Tensor, bands: Bands, shrunk: torch.Tensor) -> torch.Tensor:

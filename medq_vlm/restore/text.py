@@ -51,11 +51,20 @@ class Lead(nn.Module):
         self.reader = TextReader(word_width)
         self.modality = nn.Embedding(len(vocab.MODALITIES) + 1, MODALITY_WIDTH)
         known = 2 * KINDS + KINDS + word_width + MODALITY_WIDTH + 2 * context_width + LEVELS
+        self.direct = nn.Linear(
+            3 * KINDS, width, bias=False
+        )  # the same without a detour: what is named shall tell at once
+        nn.init.zeros_(self.direct.weight)
         self.mix = nn.Sequential(nn.Linear(known, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.GELU())
 
-    def forward(self, guidance: GuidanceTensors, seen: torch.Tensor) -> torch.Tensor:
-        """`seen` (B, 2 context_width + LEVELS): pooled features and band levels of the whole. Returns (B, width)."""
+    def forward(self, guidance: GuidanceTensors, seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """`seen` (B, 2 context_width + LEVELS): pooled features and band levels of the whole.
+
+        Returns the lead (B, width) and what is named (B, 3 K): severity, whether, and severity by the text, 0 to 1.
+        """
         vector, stated = self.reader(guidance.tokens)
         level = guidance.severities / 4
-        parts = (level, (level > 0).float(), stated / 4, vector, self.modality(guidance.modality), seen)
-        return self.mix(torch.cat(parts, 1))
+        named = torch.cat([level, (level > 0).float(), stated / 4], 1)
+        return self.mix(torch.cat([named, vector, self.modality(guidance.modality), seen], 1)) + self.direct(
+            named
+        ), named
