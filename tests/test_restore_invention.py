@@ -40,7 +40,7 @@ def restored(before: ImageSample, pixels: np.ndarray, *treated: str) -> Restorat
     ("modality", "kind"),
     [("ct", "low_dose_noise"), ("ct", "sparse_view"), ("ct", "metal"), ("mr", "mr_motion"), ("mr", "undersampling"),
      ("mr", "mr_noise"), ("pet", "low_count_noise"), ("xray", "quantum_mottle"), ("fundus", "defocus"),
-     ("dermoscopy", "uneven_illumination"), ("xray", "underexposure")],
+     ("dermoscopy", "uneven_illumination"), ("xray", "underexposure"), ("xray", "overexposure")],
 )  # fmt: skip
 @pytest.mark.parametrize("severity", [2.0, 3.0])
 def test_undoing_exactly_what_was_done_is_justified(modality: str, kind: str, severity: float) -> None:

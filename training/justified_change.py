@@ -17,7 +17,7 @@ from medq_vlm.restore.tasks import tasks_for
 from medq_vlm.schema import ImageSample
 
 SEVERITIES = (1.0, 2.0, 3.0, 4.0)
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4, 5, 21)
 SIZE_PX = 256
 REAL = {"ct": examples.CT_HEAD, "mr": examples.MR_ABDOMEN}
 

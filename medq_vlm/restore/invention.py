@@ -22,40 +22,42 @@ from medq_vlm.schema import Assessment, ImageSample
 # rms change at severity 1, 2, 3, 4 as a share of the image's range: python -m training.justified_change
 JUSTIFIED: dict[str, dict[str, tuple[float, float, float, float]]] = {
     "low_dose_noise": {"ct": (0.004, 0.004, 0.007, 0.025)},
-    "sparse_view": {"ct": (0.007, 0.016, 0.030, 0.057)},
-    "metal": {"ct": (0.012, 0.027, 0.074, 0.161)},
+    "sparse_view": {"ct": (0.007, 0.016, 0.033, 0.063)},
+    "metal": {"ct": (0.012, 0.027, 0.074, 0.172)},
     "noise": {
-        "ct": (0.008, 0.017, 0.028, 0.059),
-        "mr": (0.032, 0.059, 0.104, 0.171),
-        "xray": (0.022, 0.045, 0.067, 0.103),
+        "ct": (0.009, 0.019, 0.031, 0.062),
+        "mr": (0.038, 0.067, 0.112, 0.174),
+        "xray": (0.022, 0.045, 0.067, 0.106),
         "mammography": (0.032, 0.072, 0.129, 0.223),
-        "pet": (0.014, 0.030, 0.051, 0.078),
-        "optical": (0.044, 0.089, 0.146, 0.246),
+        "pet": (0.018, 0.039, 0.065, 0.095),
+        "optical": (0.063, 0.116, 0.186, 0.246),
     },
     "undersampling": {"mr": (0.063, 0.094, 0.118, 0.130)},
-    "mr_motion": {"mr": (0.020, 0.044, 0.092, 0.154)},
-    "low_resolution": {"mr": (0.040, 0.056, 0.079, 0.124)},
-    "mr_noise": {"mr": (0.020, 0.039, 0.071, 0.123)},
-    "quantum_mottle": {"xray": (0.013, 0.033, 0.064, 0.086), "mammography": (0.008, 0.018, 0.033, 0.050)},
+    "mr_motion": {"mr": (0.020, 0.046, 0.106, 0.183)},
+    "low_resolution": {"mr": (0.041, 0.062, 0.086, 0.135)},
+    "mr_noise": {"mr": (0.025, 0.049, 0.092, 0.154)},
+    "quantum_mottle": {"xray": (0.013, 0.033, 0.064, 0.086), "mammography": (0.008, 0.020, 0.039, 0.056)},
     "underexposure": {
-        "xray": (0.217, 0.342, 0.455, 0.545),
+        "xray": (0.217, 0.342, 0.455, 0.580),
         "mammography": (0.123, 0.184, 0.242, 0.415),
-        "optical": (0.477, 0.659, 0.800, 1.042),
+        "optical": (0.676, 0.965, 1.174, 1.374),
     },
     "overexposure": {
-        "xray": (0.145, 0.193, 0.257, 0.319),
+        "xray": (0.164, 0.213, 0.269, 0.321),
         "mammography": (0.116, 0.245, 0.346, 0.401),
-        "optical": (0.533, 0.739, 0.741, 0.741),
+        "optical": (0.551, 0.739, 0.741, 0.741),
     },
     "low_count_noise": {"pet": (0.020, 0.030, 0.064, 0.094)},
     "blur": {"optical": (0.044, 0.065, 0.087, 0.123)},
     "defocus": {"optical": (0.050, 0.068, 0.092, 0.132)},
-    "uneven_illumination": {"optical": (0.287, 0.364, 0.436, 0.591)},
+    "uneven_illumination": {"optical": (0.365, 0.430, 0.488, 0.591)},
 }
 NOISES = ("noise", "low_dose_noise", "mr_noise", "low_count_noise", "quantum_mottle")
 UNNAMED = 1.0  # severity that a kind counts for when a person names it and the assessment does not
 DOUBT = 0.5  # severities are estimates: half a grade more is still justified
 MARGIN = 1.25  # of the largest change that was measured
+TONES = ("underexposure", "overexposure", "uneven_illumination")
+TONE_MARGIN = 2.0  # how much a curve of tones moves depends on the content more than on the severity
 NOISE_FACTOR = 1.6  # rms of what is taken away over the measured noise, which is the most frequent, not the mean
 STRUCTURE_FROM = 0.35  # share of a noise residual that may follow the anatomy
 SPOT_FROM = 1.6  # mean of a spot over the rms around it
@@ -147,7 +149,8 @@ def allowed_share(severities: dict[str, float], modality: str, noise_share: floa
         row = JUSTIFIED.get(kind, {}).get(group_of(modality))
         if row is None:
             continue
-        table = MARGIN * float(np.interp(severity + DOUBT, (0, 1, 2, 3, 4), (0.0, *row)))
+        margin = TONE_MARGIN if kind in TONES else MARGIN
+        table = margin * float(np.interp(severity + DOUBT, (0, 1, 2, 3, 4), (0.0, *row)))
         squares.append(max(table, NOISE_FACTOR * noise_share if kind in NOISES else 0.0) ** 2)
     return float(np.sqrt(sum(squares)))
 
