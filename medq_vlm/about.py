@@ -38,7 +38,10 @@ def installed(name: str) -> str | None:
 
 
 def _model(path: Path) -> dict[str, Any]:
-    """One shipped model as its meta.json tells it; loading it checks the file itself."""
+    """One shipped model as its meta.json tells it, and its parts in bytes; loading checks the files themselves."""
     meta = json.loads(path.read_text(encoding="utf-8"))
     file, sha256 = next(iter(meta["sha256"].items()))
-    return {"folder": str(path.parent), "file": file, "sha256": sha256, "metrics": meta.get("metrics", {})}
+    parts = {part.name: part.stat().st_size for part in sorted(path.parent.glob("*.safetensors"))}
+    return {
+        "folder": str(path.parent), "file": file, "sha256": sha256, "parts": parts, "metrics": meta.get("metrics", {}),
+    }  # fmt: skip

@@ -227,6 +227,7 @@ def info(args: Namespace) -> int:
         print(f"  {name:<18} {version or 'not installed'}")
     for name, model in facts["models"].items():
         print(f"model {name}: {model['file']}, sha256 {model['sha256'][:16]}..., {model['folder']}")
+        print("  " + ", ".join(f"{part} {size / 1e6:.1f} MB" for part, size in model["parts"].items()))
     base = facts["base_language_model"]
     print(f"base language model {base['name']}: {base['version'] or 'not installed, run medq download'}")
     print(f"modalities: {', '.join(facts['modalities'])}")

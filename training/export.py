@@ -128,13 +128,15 @@ def export(model: Scorer, features: Features, check: Shards, train: Shards, args
     found = predictions(model, features, check)
     calibration = calibrate(found, check)
     lab = {key: value[: len(found.score)] for key, value in check.labels.items()}
-    progress = json.loads((args.out / "tower" / "progress.json").read_text())
+    record = args.out / "tower" / "progress.json"  # none where the tower of --base was kept
+    steps = json.loads(record.read_text())["step"] if record.is_file() else 0
     extra = {
         "version": __version__,
         "held_out_sources": list(HELD_OUT_SOURCES),
         "held_out_groups": list(HELD_OUT_GROUPS),
         "training": {
-            "samples": len(train), "steps": progress["step"], "head_epochs": args.head_epochs,
+            "samples": len(train), "steps": steps, "head_epochs": args.head_epochs,
+            "base": Path(args.base).name if args.base else None,
             "sources": _counts(train.labels["source"]),
             "task_map": [round(v, 4) for v in train.task_map],
             "revision": _revision(),
