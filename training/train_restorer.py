@@ -32,7 +32,7 @@ from training.train_quality import one_ahead
 
 LOG_EVERY = 25
 ROUND = 0.01  # of the network's range of 4: errors below it count by their square
-FLOOR, SAME_WEIGHT = 0.02, 5.0
+FLOOR, SAME_WEIGHT = 0.006, 12.0  # start a new run with 0.02 and 5: at first they would teach it to do nothing
 EDGE_SHARE, READ_SHARE = 0.25, 0.1
 RESUME_STEPS = 40  # over which the rate rises again after a start
 CHECK_PX = 256  # of a validation crop
