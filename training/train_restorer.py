@@ -32,28 +32,32 @@ from training.train_quality import one_ahead
 
 LOG_EVERY = 25
 ROUND = 0.01  # of the network's range of 4: errors below it count by their square
-FLOOR, SAME_WEIGHT = 0.006, 12.0  # start a new run with 0.02 and 5: at first they would teach it to do nothing
+FLOOR = (0.04, 0.006)  # error of a patch below which its share no longer counts in full: at the start, at the end
+SAME_WEIGHT = (4.0, 12.0)  # of patches that must stay as they are
 EDGE_SHARE, READ_SHARE = 0.25, 0.1
 RESUME_STEPS = 40  # over which the rate rises again after a start
 CHECK_PX = 256  # of a validation crop
 
 
-def restoration_loss(restored: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+def restoration_loss(restored: torch.Tensor, batch: Batch, share: float = 1.0) -> dict[str, torch.Tensor]:
     """Each patch's mean error as a share of that of its degraded input, so that no task is starved.
 
-    FLOOR and SAME_WEIGHT keep patches that are nearly or fully clean from outweighing all others: with their share or
-    its logarithm in full, the network learns to do nothing. "edge" is the same for differences of neighbouring pixels.
+    FLOOR and SAME_WEIGHT keep patches that are nearly or fully clean from outweighing all others: in full, they teach
+    the network to do nothing before it understands the guidance. They count more as the run goes on (`share` of it
+    done). "edge" is the same for differences of neighbouring pixels.
     """
     before, after = batch.planes - batch.target, restored - batch.target
     return {
-        "pixel": _as_share(_mean(before, batch), _mean(after, batch)),
-        "edge": EDGE_SHARE * _as_share(_mean_edge(before, batch), _mean_edge(after, batch)),
+        "pixel": _as_share(_mean(before, batch), _mean(after, batch), share),
+        "edge": EDGE_SHARE * _as_share(_mean_edge(before, batch), _mean_edge(after, batch), share),
     }
 
 
-def _as_share(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+def _as_share(before: torch.Tensor, after: torch.Tensor, share: float) -> torch.Tensor:
     """(B,) errors of input and output -> mean loss."""
-    weight = torch.where(before < 1e-3, SAME_WEIGHT, 1 / (before + FLOOR))
+    floor = FLOOR[1] + (FLOOR[0] - FLOOR[1]) * (1 - min(share, 1.0)) ** 2
+    same = SAME_WEIGHT[0] + (SAME_WEIGHT[1] - SAME_WEIGHT[0]) * min(share, 1.0)
+    weight = torch.where(before < 1e-3, same, 1 / (before + floor))
     return (weight * after).mean()
 
 
@@ -123,7 +127,7 @@ def fit(model: RestorationNet, data: Pairs, check: Pairs, args: argparse.Namespa
         restored = wrapped(
             planes, batch.place.to(device), batch.small.to(device), batch.guidance.to(device), batch.box.to(device)
         )
-        terms = restoration_loss(restored, batch)
+        terms = restoration_loss(restored, batch, share)
         _, stated = model.lead.reader(batch.guidance.tokens.to(device))
         terms["read"] = READ_SHARE * reading_loss(stated, batch.stated.to(device))
         loss = torch.stack(list(terms.values())).sum()
