@@ -152,7 +152,7 @@ def test_a_long_volume_shows_progress_on_stderr(tmp_path: Path, capsys: pytest.C
 def test_missing_and_corrupt_models_are_5(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert medq("assess", example(CT_HEAD), "--preset", tmp_path / "nowhere") == 5
     shipped = checkpoint.preset_folder("nano")
-    for name in (checkpoint.META_FILE, checkpoint.WEIGHTS_FILE):
+    for name in (checkpoint.META_FILE, checkpoint.WEIGHTS_FILE, checkpoint.VOLUME_FILE):
         (tmp_path / name).write_bytes((shipped / name).read_bytes())
     with (tmp_path / checkpoint.WEIGHTS_FILE).open("r+b") as stream:
         stream.seek(-1, os.SEEK_END)

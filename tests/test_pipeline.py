@@ -132,7 +132,7 @@ def test_warping_the_distribution_moves_its_mean_exactly() -> None:
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:
     source = checkpoint.preset_folder("nano")
-    for name in (checkpoint.META_FILE, checkpoint.WEIGHTS_FILE):
+    for name in (checkpoint.META_FILE, checkpoint.WEIGHTS_FILE, checkpoint.VOLUME_FILE):
         (tmp_path / name).write_bytes((source / name).read_bytes())
     data = bytearray((tmp_path / checkpoint.WEIGHTS_FILE).read_bytes())
     data[-1] ^= 1
@@ -143,7 +143,8 @@ def test_changed_weights_are_refused(tmp_path: Path) -> None:
 
 def test_weights_of_another_word_list_are_refused(tmp_path: Path) -> None:
     source = checkpoint.preset_folder("nano")
-    (tmp_path / checkpoint.WEIGHTS_FILE).write_bytes((source / checkpoint.WEIGHTS_FILE).read_bytes())
+    for name in (checkpoint.WEIGHTS_FILE, checkpoint.VOLUME_FILE):
+        (tmp_path / name).write_bytes((source / name).read_bytes())
     meta = json.loads((source / checkpoint.META_FILE).read_text())
     (tmp_path / checkpoint.META_FILE).write_text(json.dumps(meta | {"kinds": ["noise"]}))
     with pytest.raises(ModelError, match="word list"):

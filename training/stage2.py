@@ -184,7 +184,7 @@ def run(args: argparse.Namespace) -> dict[str, Estimate]:
         print(f"raters with one another (Pearson, mean of pairs): {agreement:.3f}")
     model = fine_tune(loaded, data, quality, everything, args.seed, args.epochs)
     story = {
-        **{k: v for k, v in loaded.meta.items() if k not in ("name", "scorer", "view", "calibration", "sha256")},
+        **{k: v for k, v in loaded.meta.items() if k not in ("name", "scorer", "view", "calibration", "sha256", "volume")},
         "stage2": {
             "base": base, "images": len(labels), "groups": len(set(groups.tolist())),
             "folds": {name: [number.value, number.low, number.high] for name, number in numbers.items()},
