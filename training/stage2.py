@@ -34,6 +34,8 @@ RATE, BATCH = 1e-3, 32
 STAY = 2e-2  # weight of the squared distance from the shipped weights
 FOLDS, DRAWS = 5, 500
 FEWEST = 10
+# what checkpoint.save writes anew, and the volume head, which read the slices as the base scored them
+NOT_TAKEN_OVER = ("name", "scorer", "view", "calibration", "sha256", "volume")
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -184,7 +186,7 @@ def run(args: argparse.Namespace) -> dict[str, Estimate]:
         print(f"raters with one another (Pearson, mean of pairs): {agreement:.3f}")
     model = fine_tune(loaded, data, quality, everything, args.seed, args.epochs)
     story = {
-        **{k: v for k, v in loaded.meta.items() if k not in ("name", "scorer", "view", "calibration", "sha256", "volume")},
+        **{k: v for k, v in loaded.meta.items() if k not in NOT_TAKEN_OVER},
         "stage2": {
             "base": base, "images": len(labels), "groups": len(set(groups.tolist())),
             "folds": {name: [number.value, number.low, number.high] for name, number in numbers.items()},
