@@ -1,4 +1,4 @@
-"""Parameters of the classical methods: python -m eval.tune_classical --manifest ../shared/data/manifest.csv
+"""Parameters of the classical methods: python -m eval.tune_classical --manifest images/manifest.csv
 
 For every task and method the best of a small grid by mean PSNR on training images (never validation or held-out
 ones), and what the choice gains on validation images. Writes eval/classical_parameters.json for the evaluation.

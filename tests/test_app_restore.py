@@ -134,7 +134,8 @@ def test_the_events_of_the_tab(room: Room) -> None:
     assert words == study.result.description and told == "" and "Nothing" in shown  # type: ignore[union-attr]
     values = list(events.restore(REQUEST))
     assert "Restoring" in values[0][0] and "mq-before" in values[-1][2] and "3.1" in values[-1][3]
-    assert values[-1][4] == study.result.description  # type: ignore[union-attr]
+    assert study.treated is not None
+    assert values[-1][4] == study.treated.restored.guidance.text  # what the network read
     values = list(events.again("moderate low-dose noise", REQUEST))
     assert values[-1][4] is KEEP and "your description" in values[-1][3]
     list(events.again(study.result.description, REQUEST))  # type: ignore[union-attr]

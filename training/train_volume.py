@@ -1,6 +1,6 @@
 """Train the volume head on the scorer's own reading of whole volumes.
 
-    python -m training.train_volume --data ../shared/data --out runs/volume --to medq_vlm/weights/nano
+    python -m training.train_volume --data images --out runs/volume --to medq_vlm/weights/nano
 
 Two passes: volumes are made, degraded and read slice by slice (kept in --out, so that the second pass can be run
 again), then the head learns which slices count, which one stands out, where slices are missing or displaced. It is
