@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
@@ -30,79 +31,56 @@ def add_routes(app: FastAPI, room: Room) -> None:
         name = room.engine.medq.identity["name"]
         return {"status": "ok", "version": __version__, "model": name, "device": room.engine.device}
 
+    def answer(request: Request, token: str, make: Callable[[Study], Response]) -> Response:
+        """What `make` says of the browser's own study; 404 for any other one, one sentence for a fault."""
+        study = study_of(request, token)
+        if study is None:
+            return PlainTextResponse(GONE, 404)
+        try:
+            return make(study)
+        except Exception as error:
+            return _failed(error)
+
     @app.get("/medq/study/{token}/slice/{index}")
     def picture(
         request: Request, token: str, index: int, c: float | None = None, w: float | None = None
     ) -> Response:  # fmt: skip
         """A slice as PNG through window centre `c` and width `w`, or the default one."""
-        study = study_of(request, token)
-        if study is None:
-            return PlainTextResponse(GONE, 404)
-        try:
-            window = None if c is None or w is None else (c, w)
-            return Response(viewer.slice_png(study.sample, index, window), media_type="image/png")
-        except Exception as error:
-            return _failed(error)
+        return answer(request, token, lambda study: _png(viewer.slice_png(study.sample, index, _window(c, w))))
 
     @app.get("/medq/study/{token}/restored/{index}")
     def restored(
         request: Request, token: str, index: int, c: float | None = None, w: float | None = None
     ) -> Response:  # fmt: skip
         """A restored slice as PNG through the window of the original."""
-        study = study_of(request, token)
-        if study is None:
-            return PlainTextResponse(GONE, 404)
-        try:
-            window = None if c is None or w is None else (c, w)
-            return Response(restore.slice_png(study, index, window), media_type="image/png")
-        except Exception as error:
-            return _failed(error)
+        return answer(request, token, lambda study: _png(restore.slice_png(study, index, _window(c, w))))
 
     @app.get("/medq/study/{token}/residual/{index}")
     def residual(request: Request, token: str, index: int) -> Response:
         """What the restoration changed on a slice, with its scale."""
-        study = study_of(request, token)
-        if study is None:
-            return PlainTextResponse(GONE, 404)
-        try:
-            return Response(restore.change_png(study, index), media_type="image/png")
-        except Exception as error:
-            return _failed(error)
+        return answer(request, token, lambda study: _png(restore.change_png(study, index)))
 
     @app.get("/medq/study/{token}/value/{index}")
     def value(request: Request, token: str, index: int, x: int, y: int) -> Response:
         """The native value of one pixel, in words."""
-        study = study_of(request, token)
-        if study is None:
-            return PlainTextResponse(GONE, 404)
-        try:
-            return PlainTextResponse(viewer.value_at(study.sample, index, x, y))
-        except Exception as error:
-            return _failed(error)
+        return answer(
+            request, token, lambda study: PlainTextResponse(viewer.value_at(study.sample, index, x, y))
+        )  # fmt: skip
 
     @app.get("/medq/study/{token}/heat/{index}")
     def heat(request: Request, token: str, index: int, kind: Annotated[str, Query(max_length=40)]) -> Response:
         """Where a finding shows on a slice, as a transparent PNG."""
-        study = study_of(request, token)
-        if study is None:
-            return PlainTextResponse(GONE, 404)
-        try:
+
+        def shown(study: Study) -> Response:
             viewer.check_index(study.sample, index)
-            shown = np.asarray(room.engine.heat(study, index, kind))
-            return Response(viewer.heat_png(shown), media_type="image/png")
-        except Exception as error:
-            return _failed(error)
+            return _png(viewer.heat_png(np.asarray(room.engine.heat(study, index, kind))))
+
+        return answer(request, token, shown)
 
     @app.get("/medq/study/{token}/marked/{number}")
     def marked(request: Request, token: str, number: int) -> Response:
         """A finding's slice with its box, for the chat."""
-        study = study_of(request, token)
-        if study is None:
-            return PlainTextResponse(GONE, 404)
-        try:
-            return Response(viewer.marked_png(study, number), media_type="image/png")
-        except Exception as error:
-            return _failed(error)
+        return answer(request, token, lambda study: _png(viewer.marked_png(study, number)))
 
     @app.post("/medq/study/{token}/review")
     async def save_review(request: Request, token: str) -> Response:
@@ -121,25 +99,26 @@ def add_routes(app: FastAPI, room: Room) -> None:
     @app.get("/medq/study/{token}/export/{form}")
     def export(request: Request, token: str, form: str) -> Response:
         """A report of the study; `form` as in exports.FORMS."""
-        study = study_of(request, token)
-        if study is None:
-            return PlainTextResponse(GONE, 404)
-        try:
-            return _download(exports.export(room.engine, study, form))
-        except Exception as error:
-            return _failed(error)
+        return answer(request, token, lambda study: _download(exports.export(room.engine, study, form)))
 
     @app.get("/medq/study/{token}/worklist/{form}")
     def table(request: Request, token: str, form: str) -> Response:
         """The rows (csv, jsonl) or labels of all studies on the page of this study."""
-        study = study_of(request, token)
-        if study is None:
-            return PlainTextResponse(GONE, 404)
-        try:
+
+        def rows(study: Study) -> Response:
             studies = room.store.studies(study.owner)
             return _download(exports.labels(studies) if form == "labels" else worklist.download(studies, form))
-        except Exception as error:
-            return _failed(error)
+
+        return answer(request, token, rows)
+
+
+def _window(centre: float | None, width: float | None) -> tuple[float, float] | None:
+    """Both or none."""
+    return None if centre is None or width is None else (centre, width)
+
+
+def _png(data: bytes) -> Response:
+    return Response(data, media_type="image/png")
 
 
 def _download(file: exports.File) -> Response:

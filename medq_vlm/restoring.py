@@ -15,7 +15,7 @@ from scipy import ndimage
 from medq_vlm import vocab
 from medq_vlm.report.describe import describe
 from medq_vlm.restore import Guidance, Restoration, from_assessment, invention, untouched
-from medq_vlm.schema import Assessment, ImageSample, MedQError
+from medq_vlm.schema import Assessment, ImageSample, MedQError, plain
 
 if TYPE_CHECKING:
     from medq_vlm.restore import Restorer
@@ -135,7 +135,7 @@ def record(
 ) -> dict[str, Any]:
     """The result as plain JSON types, without the files; follows restoration.schema.json."""
     made, judged = restored.restoration, restored.justification
-    return _plain({
+    return plain({
         "schema": SCHEMA_VERSION,
         "source": before.source,
         "outputs": [],
@@ -160,7 +160,7 @@ def record(
         "warnings": list(made.warnings),
         "model": {"scorer": before.model, "restorer": restorer},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    })  # fmt: skip
+    }, six_digits)  # fmt: skip
 
 
 def _brief(one: Assessment) -> dict[str, Any]:
@@ -171,15 +171,9 @@ def _brief(one: Assessment) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _plain(value: Any) -> Any:
-    """JSON types, six significant digits: a change of 0.00012 in a range of 1 must stay one."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(f"{value:.6g}")
-    return int(value) if isinstance(value, np.integer) else value
+def six_digits(value: float) -> float:
+    """Six significant digits: a change of 0.00012 in a range of 1 must stay one."""
+    return float(f"{value:.6g}")
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -153,19 +154,24 @@ class Assessment:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, `schema` first; numbers rounded to four decimals."""
         out: dict[str, Any] = {"schema": SCHEMA_VERSION}
-        out.update(_plain(asdict(self)))
+        out.update(plain(asdict(self), four_decimals))
         for key in ("modality", "anatomy"):
             out[key]["from"] = out[key].pop("from_")
         return out
 
 
-def _plain(value: Any) -> Any:
+def four_decimals(value: float) -> float:
+    return round(value, 4)
+
+
+def plain(value: Any, rounded: Callable[[float], float]) -> Any:
+    """Nested dicts, lists, tuples and numpy numbers -> JSON types; every float goes through `rounded`."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item, rounded) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item, rounded) for item in value]
     if isinstance(value, float | np.floating):
-        return round(float(value), 4)
+        return rounded(float(value))
     if isinstance(value, np.integer):
         return int(value)
     return value

@@ -123,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--features", type=Path, required=True, help="--out of train_quality, with its tower")
     parser.add_argument("--head-epochs", type=int, default=8)
+    parser.add_argument("--head-rate", type=float, default=1e-3)
     parser.add_argument("--head-samples", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 
 from medq_vlm.encoder.foreign import is_foreign
 from medq_vlm.encoder.scorer import UNKNOWN, Outputs, Scorer
@@ -21,8 +22,6 @@ from training.validation import Figures
 FEATURE_BATCH = 24  # images whose tiles go through the tower together
 TOWER_BATCH = 8  # tiles: larger maps come from fresh memory each time, and the system then takes half of the time
 HEAD_BATCH = 128
-HEAD_RATE = 1e-3
-HEAD_RUNS = 3
 HEAD_TILES = 4  # of a training sample: a validation sample and a user's image bring all of theirs
 TEXT_RATE, READY_TEXT_RATE = 0.5, 0.02  # of the rate, for the text tower: ours, one that can read already
 ANCHOR_EVERY = 8  # steps between renewals of the prompts' anchors
@@ -141,7 +140,7 @@ def run_head(
 def fit_head(
     model: Scorer, features: Features, data: Shards, check_features: Features, check: Shards, args: argparse.Namespace
 ) -> None:
-    """Train all but the image tower on cached features, HEAD_RUNS times, and leave the mean weights in the model.
+    """Train all but the image tower on cached features, `--head-runs` times, and leave the mean weights in the model.
 
     The text tower learns to read acquisition descriptions here; the same tower makes the prompts' anchors.
 
@@ -152,12 +151,16 @@ def fit_head(
         parameter.requires_grad_(False)
     start = {name: value.clone() for name, value in model.state_dict().items()}
     total = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in start.items()}
-    for run in range(HEAD_RUNS):
-        model.load_state_dict(start)
-        state = one_run(model, features, data, args, run)
+    for run in range(args.head_runs):
+        kept = args.out / f"head_{run}.safetensors"  # an interrupted run goes on with the next
+        if not kept.exists():
+            model.load_state_dict(start)
+            state = one_run(model, features, data, args, run)
+            save_file({name: value.contiguous() for name, value in state.items()}, kept)
+        state = load_file(kept)
         _report(model, state, check_features, check, f"head run {run + 1}")
         for name, value in state.items():
-            total[name] += value.double() / HEAD_RUNS
+            total[name] += value.double() / args.head_runs
     mean = {name: value.to(start[name].dtype) for name, value in total.items()}
     _report(model, mean, check_features, check, "head mean")
     model.load_state_dict(mean)
@@ -178,7 +181,7 @@ def one_run(
         {"params": [p for p in parameters if (id(p) in text) == towers], "factor": text_rate if towers else 1.0}
         for towers in (False, True)
     ]
-    optimiser = torch.optim.AdamW(groups, lr=HEAD_RATE, weight_decay=0.05)
+    optimiser = torch.optim.AdamW(groups, lr=args.head_rate, weight_decay=0.05)
     average = MovingAverage(model, 0.99)
     quads = len(features) // VERSIONS
     per_epoch = max(1, quads * VERSIONS // HEAD_BATCH)
@@ -191,7 +194,7 @@ def one_run(
             index = (part[:, None] * VERSIONS + np.arange(VERSIONS)).ravel()
             labels = data.batch_labels(index, rng, described=rng).to(model.queries.device)
             for group in optimiser.param_groups:
-                group["lr"] = HEAD_RATE * group["factor"] * warm_cosine(step / total)
+                group["lr"] = args.head_rate * group["factor"] * warm_cosine(step / total)
             if step % ANCHOR_EVERY == 0:
                 texts, meant = wordings.draw(rng)
                 anchors = model.anchors(texts)

@@ -8,13 +8,12 @@ import numpy as np
 import torch
 
 from medq_vlm import degrade, vocab
+from medq_vlm.intensity import robust_range
 from medq_vlm.schema import DegradationRecord, ImageSample, MedQError
 
 CT_AIR_HU = -1024.0
 PICTURE_WINDOW_HU = (40.0, 400.0)  # centre and width assumed of a CT picture
 SMALLEST_PX = 32  # the blur and mask widths of the degradations need this much image
-PERCENTILES = (0.5, 99.5)
-SAMPLED = 200_000  # pixels, enough for a percentile
 
 
 @dataclass(frozen=True)
@@ -28,23 +27,14 @@ class Scale:
 def intensity_scale(sample: ImageSample) -> Scale:
     """The native values of intensity 0 and 1 for `sample`; CT keeps HU.
 
-    Eight bits span 0 to 255. Otherwise black is zero, or the low percentile of an image with negative values,
-    and white is a high percentile of the valid pixels.
+    The rest goes by `robust_range` of the valid pixels. Raises MedQError when there are none.
     """
     if sample.modality == "ct":
         return Scale(0.0, 1.0)
     values = sample.pixels if sample.valid is None else sample.pixels[sample.valid]
-    values = values.reshape(-1)
     if values.size == 0:
         raise MedQError("The image has no valid pixels; there is nothing to degrade.")
-    least, most = float(values.min()), float(values.max())
-    if sample.bits is not None and sample.bits <= 8 and least >= 0 and 1 < most <= 255:
-        low, high = 0.0, 255.0
-    else:
-        low, high = (float(v) for v in np.percentile(values[:: max(1, values.size // SAMPLED)], PERCENTILES))
-        low = min(0.0, low)
-        if high <= low:  # nearly blank: a few bright pixels, or one value
-            high = most if most > low else low + 1.0
+    low, high = robust_range(values, sample.bits)
     return Scale(high, low) if sample.inverted else Scale(low, high)
 
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medq_vlm.intensity import robust_range
 from medq_vlm.schema import ImageSample
 
 HU_CENTRE, HU_SPAN = -300.0, 500.0  # lung -1.1, water 0.6, dense bone 3
-PERCENTILES = (0.5, 99.5)
-_SAMPLED = 200_000  # pixels, enough for a percentile
 
 
 @dataclass(frozen=True)
@@ -38,14 +37,6 @@ def slice_scale(sample: ImageSample, index: int) -> Scale:
     values = sample.pixels[index]
     if sample.valid is not None and sample.valid[index].any():
         values = values[sample.valid[index]]
-    values = values.reshape(-1)
-    least, most = float(values.min()), float(values.max())
-    if sample.bits is not None and sample.bits <= 8 and least >= 0 and 1 < most <= 255:
-        low, high = 0.0, 255.0
-    else:
-        low, high = (float(v) for v in np.percentile(values[:: max(1, values.size // _SAMPLED)], PERCENTILES))
-        low = min(0.0, low)
-        if high <= low:  # nearly blank
-            high = most if most > low else low + 1.0
+    low, high = robust_range(values, sample.bits)
     span = (high - low) / 4.0
     return Scale((low + high) / 2.0, -span if sample.inverted else span)
