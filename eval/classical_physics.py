@@ -17,12 +17,12 @@ from PIL import Image
 from scipy import ndimage
 from skimage.restoration import denoise_tv_chambolle
 
-from medq_vlm.degrade import projection
+from medq_vlm import projection
 from medq_vlm.degrade.ct import MU_WATER_PER_MM
 from medq_vlm.degrade.fourier import to_image, to_kspace
 from medq_vlm.degrade.mr_lines import sampling_mask
 from medq_vlm.degrade.optical import aperture
-from medq_vlm.degrade.projection import Geometry
+from medq_vlm.projection import Geometry
 
 Params = Mapping[str, Any]
 HU = 1000.0  # of one unit of a CT plane
@@ -135,19 +135,12 @@ def metal_place(shape: tuple[int, ...], record: Params) -> np.ndarray:
     return inside
 
 
-class Frame:
-    """An (H, W) plane in the projector's padded square, and its units."""
+class Frame(projection.Frame):
+    """A plane in the projector's square, and its units."""
 
     def __init__(self, shape: tuple[int, ...], field_of_view_mm: float) -> None:
-        self.height, self.width = shape[0], shape[1]
-        self.side = projection.padded_side(self.height, self.width)
-        self.top, self.left = (self.side - self.height) // 2, (self.side - self.width) // 2
+        super().__init__(shape[0], shape[1])
         self.per_px = MU_WATER_PER_MM * field_of_view_mm / max(self.height, self.width)
-
-    def padded(self, plane: np.ndarray) -> torch.Tensor:
-        """(H, W) -> (1, side, side), zeros around."""
-        right, bottom = self.side - self.width - self.left, self.side - self.height - self.top
-        return F.pad(torch.from_numpy(plane)[None], (self.left, right, self.top, bottom))
 
     def attenuation(self, plane: np.ndarray) -> torch.Tensor:
         """1000 HU -> attenuation per pixel, (1, side, side)."""
@@ -155,8 +148,7 @@ class Frame:
 
     def units(self, image: torch.Tensor) -> np.ndarray:
         """Change of attenuation (1, side, side) -> (H, W) in 1000 HU."""
-        cut = image[0, self.top : self.top + self.height, self.left : self.left + self.width]
-        return cut.numpy() / self.per_px
+        return self.cut(image) / self.per_px
 
 
 def kept_geometry(side: int, record: Params) -> Geometry:

@@ -57,7 +57,7 @@ class Method:
 
 def restore(method: Method, pair: Pair, params: Params, template: np.ndarray) -> np.ndarray:
     """The degraded image of `pair` restored: pixels (1, H, W[, 3]) in native units, padding untouched."""
-    black, span = _scale(pair.degraded)
+    black, span = plane_scale(pair.degraded)
     plane, clean = (((s.pixels[0] - black) / span).astype(np.float32) for s in (pair.degraded, pair.clean))
     if plane.ndim == 3 and pair.content.modality in ("xray", "mr", "ct", "pet"):  # a grey image saved in colour
         grey = method.run(Problem(plane.mean(-1), clean.mean(-1), pair, template), params)
@@ -100,7 +100,8 @@ def tuned() -> dict[str, Any]:
     return loaded
 
 
-def _scale(sample: ImageSample) -> tuple[float, float]:
+def plane_scale(sample: ImageSample) -> tuple[float, float]:
+    """Black and span of a sample: plane = (native - black) / span."""
     if sample.modality == "ct":
         return 0.0, HU
     scale = intensity_scale(sample)

@@ -10,24 +10,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from skimage.restoration import denoise_tv_chambolle
 
-from eval.classical_physics import HU, Frame, even_spectrum, kept_geometry, metal_place
+from eval.classical_physics import HU, Frame, even_spectrum, kept_geometry
+from eval.classical_restoration import chosen, plane_scale
 from eval.lesions import grey
 from eval.restoration_cases import Pair
+from medq_vlm import projection, restoring
 from medq_vlm import restore as network
-from medq_vlm import restoring
-from medq_vlm.degrade import projection
 from medq_vlm.degrade.fourier import to_kspace
 from medq_vlm.degrade.mr_lines import sampling_mask
-from medq_vlm.degrade.projection import Geometry
+from medq_vlm.projection import Geometry
 from medq_vlm.restore import Guidance, Restoration, Restorer
-from medq_vlm.restore.consistency import keep_kspace, keep_projections
+from medq_vlm.restore.consistency import from_kspace, from_projections
 from medq_vlm.schema import ImageSample
 
 if TYPE_CHECKING:
     from medq_vlm.pipeline import MedQ
-
-STEPS = 3  # of keep_projections
 
 
 @dataclass(frozen=True)
@@ -65,21 +64,24 @@ def _loop(medq: MedQ, restorer: Restorer, sample: ImageSample) -> Looped:
 
 
 def consistent(pair: Pair, restored: ImageSample) -> ImageSample | None:
-    """`restored` with what the scanner measured put back, for the tasks whose simulation knows it; else None.
+    """`restored` brought to agree with what the scanner measured, for the tasks whose simulation knows it; else None.
 
-    MR undersampling: the acquired k-space samples. CT sparse view: the sinogram of the measured views. CT metal: the
-    rays beside the metal. The classical methods that know as much say so in the same words.
+    MR undersampling: the acquired k-space samples. CT sparse view: the sinogram of the measured views. The classical
+    methods that know as much say so in the same words, and lend their total variation, tuned for them, as prior.
     """
-    shown, clean = (grey(sample).astype(np.float32) for sample in (restored, pair.clean))
+    black, span = plane_scale(pair.degraded)
+    shown, clean = ((grey(sample).astype(np.float32) - black) / span for sample in (restored, pair.clean))
     if pair.task.kind == "undersampling":
+        weight = float(chosen(pair.task.name, "compressed sensing, TV")["weight"])
         mask = sampling_mask(pair.record.params, *clean.shape)
-        image = keep_kspace(torch.from_numpy(shown), to_kspace(torch.from_numpy(clean)), mask).numpy()
-    elif pair.task.kind in ("sparse_view", "metal"):
-        image = _projections_kept(pair, shown / HU, clean / HU) * HU
+        measured = to_kspace(torch.from_numpy(clean))
+        image = from_kspace(torch.from_numpy(shown), measured, mask, partial(_prior, weight=weight, iterations=8))
+        change = image.numpy() - shown
+    elif pair.task.kind == "sparse_view":
+        change = _projections_kept(pair, shown, clean) - shown
     else:
         return None
-    change = image - shown
-    pixels = restored.pixels + (change[None] if restored.pixels.ndim == 3 else change[None, ..., None])
+    pixels = restored.pixels + span * (change[None] if restored.pixels.ndim == 3 else change[None, ..., None])
     return replace(restored, pixels=pixels.astype(np.float32))
 
 
@@ -87,16 +89,21 @@ def _projections_kept(pair: Pair, shown: np.ndarray, clean: np.ndarray) -> np.nd
     """(H, W) in 1000 HU."""
     record = pair.record.params
     frame = Frame(clean.shape, float(record["field_of_view_mm"]))
-    if pair.task.kind == "sparse_view":
-        geo = kept_geometry(frame.side, record)
-        known = torch.ones(1, geo.views, 1, dtype=torch.bool)
-    else:
-        geo = projection.geometry(frame.side, projection.VIEWS // 2, torch.device("cpu"))
-        known = projection.project(frame.padded(metal_place(clean.shape, record).astype(np.float32)), geo) < 0.05
+    geo = kept_geometry(frame.side, record)
+    known = torch.ones(1, geo.views, 1, dtype=torch.bool)
     back = partial(_back, geo=geo, cutoff=float(record["kernel_cutoff"]))
     start, measured = frame.attenuation(shown), projection.project(frame.attenuation(clean), geo)
-    kept = keep_projections(start, measured, known, lambda image: projection.project(image, geo), back, STEPS)
+    weight = float(chosen(pair.task.name, "iterative TV")["weight_hu"]) / HU * frame.per_px
+    kept = from_projections(
+        start, measured, known, lambda image: projection.project(image, geo), back, partial(_prior, weight=weight)
+    )
     return shown + frame.units(kept - start)
+
+
+def _prior(image: torch.Tensor, weight: float, iterations: int = 50) -> torch.Tensor:
+    """Total variation of (H, W) or (1, H, W)."""
+    plane = denoise_tv_chambolle(image.squeeze(0).numpy(), weight=weight, max_num_iter=iterations)
+    return torch.from_numpy(plane.astype(np.float32)).view_as(image)
 
 
 def _back(change: torch.Tensor, geo: Geometry, cutoff: float) -> torch.Tensor:

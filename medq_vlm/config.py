@@ -42,6 +42,7 @@ class RestorerConfig:
     word_width: int = 64  # of a word, and of what a text is pooled into
     lead_width: int = 128  # of the vector that modulates every block
     context_width: int = 48  # of the small view of the whole image
+    light_width: int = 32  # of the part that sets exposure and illumination right
 
 
 @dataclass(frozen=True)

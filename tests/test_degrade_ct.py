@@ -8,7 +8,8 @@ import pytest
 import torch
 from skimage.transform import iradon, radon
 
-from medq_vlm.degrade import ct, projection
+from medq_vlm import projection
+from medq_vlm.degrade import ct
 from tests import degradation_laws as laws
 
 KINDS = [d.kind for d in ct.DEGRADATIONS]

@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from medq_vlm.degrade import projection
+from medq_vlm import projection
 from medq_vlm.degrade.fourier import to_image, to_kspace
 from medq_vlm.restore.consistency import keep_kspace, keep_projections, projection_error
 

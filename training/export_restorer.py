@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from medq_vlm.restore.weights import META_FILE, SHIPPED, load, save
 from training.export import _revision
 from training.restoration_data import Pairs
 from training.sources import HELD_OUT_GROUPS, HELD_OUT_SOURCES
-from training.train_restorer import gains
+from training.train_restorer import BEGUN_FILE, gains
 
 CARD_FILE = "RESTORER.md"
 
@@ -32,13 +33,13 @@ def card(meta: dict) -> str:
     sources = "\n".join(f"| {name} | {count} |" for name, count in meta["training"]["sources"].items())
     rows = "\n".join(f"| {task} | {gain:+.2f} |" for task, gain in meta["validation"]["gain_db"].items())
     mean = meta["validation"]["mean_gain_db"]
+    runs = " after ".join(f"{run['steps']} steps in {run['minutes']} minutes" for run in _runs(meta["training"]))
     return f"""# MedQ-VLM nano restorer {meta["version"]}
 
 Takes out of an image the degradations that its quality description names. Not a medical device: a restored image is a
 derived one, and detail that was lost is guessed. Simulated degradations on few subjects.
 
-Trained on {meta["training"]["pairs"]} pairs from these sources (licences in training/SOURCES.md),
-{meta["training"]["steps"]} steps in {meta["training"]["minutes"]} minutes:
+Trained on {meta["training"]["pairs"]} pairs from these sources (licences in training/SOURCES.md), {runs}:
 
 | source | pairs |
 |---|---|
@@ -57,6 +58,14 @@ Mean over tasks: right description {mean["right"]:+.2f} dB, none {mean["none"]:+
 """
 
 
+def _runs(training: dict) -> Iterator[dict]:
+    """This run, then the one whose weights it went on from, and so on."""
+    run: dict | None = training
+    while run:
+        yield run
+        run = run.get("before")
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="folder of training.train_restorer")
@@ -66,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     progress = json.loads((args.run / "state" / "progress.json").read_text())
     model = RestorationNet(RestorerConfig())
     model.load_state_dict(load_file(str(args.run / "state" / "average.safetensors")))
+    begun = json.loads((args.run / BEGUN_FILE).read_text())
     check, train = Pairs(args.pairs, "validation"), Pairs(args.pairs, "train")
     # as they will be loaded: in half precision
     model.load_state_dict({k: v.half().float() if v.ndim > 1 else v for k, v in model.state_dict().items()})
@@ -80,7 +90,7 @@ def main(argv: list[str] | None = None) -> None:
         "training": {
             "steps": progress["step"], "minutes": round(progress["spent_s"] / 60), "pairs": len(train),
             "sources": dict(sorted(Counter(pair.record["source"] for pair in train.items).items())),
-            "revision": _revision(),
+            "revision": _revision(), **begun,
         },
         "validation": {
             "pairs": len(check),

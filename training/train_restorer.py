@@ -1,9 +1,10 @@
 """Train the restorer: python -m training.train_restorer --pairs runs/restore_pairs --out runs/restorer --minutes 65
 
-First the text encoder learns to read what a description states, then the whole network restores. Both are resumable
-and sized by --minutes of work or --steps, whichever comes first; files that `training.restoration_pairs` writes in the
-meantime are taken in at every check. --steps 20 --read-steps 20 is a run of a minute that tests the whole way. Then
-`python -m training.export_restorer` writes the weights that ship.
+First the text encoder learns to read what a description states, then the part for exposure and illumination learns from
+--views (`training.restoration_views`), then the rest restores. The last is resumable and sized by --minutes of work or
+--steps, whichever comes first; files that `training.restoration_pairs` writes in the meantime are taken in at every
+check. --base goes on from weights. --steps 20 --read-steps 20 --light-steps 20 is a run of a minute that tests it all.
+Then `python -m training.export_restorer` writes the weights that ship.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,10 +26,13 @@ from medq_vlm import vocab
 from medq_vlm.config import RestorerConfig
 from medq_vlm.restore.guidance import from_findings, tensors
 from medq_vlm.restore.network import RestorationNet
+from medq_vlm.restore.weights import load
+from training.fit_light import fit_light
 from training.loop import MovingAverage, load_state, save_state, warm_cosine
 from training.restoration_data import Batch, Pairs, collate, cut, random_record, task_of
 from training.restoration_pairs import Pair
 from training.restoration_texts import Lesson, draw_lesson, product_text, target_of
+from training.restoration_views import load_views
 from training.train_quality import one_ahead
 
 LOG_EVERY = 25
@@ -37,6 +42,7 @@ SAME_WEIGHT = (4.0, 12.0)  # of patches that must stay as they are
 EDGE_SHARE, READ_SHARE = 0.25, 0.1
 RESUME_STEPS = 40  # over which the rate rises again after a start
 CHECK_PX = 256  # of a validation crop
+BEGUN_FILE = "begun.json"  # what came before the pairs
 
 
 def restoration_loss(restored: torch.Tensor, batch: Batch, share: float = 1.0) -> dict[str, torch.Tensor]:
@@ -81,8 +87,6 @@ def reading_loss(stated: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 def fit_reader(model: RestorationNet, args: argparse.Namespace) -> None:
     """The text encoder alone, on texts without images: words come cheap."""
     reader = model.lead.reader
-    if args.read_steps == 0:
-        return
     optimiser = torch.optim.AdamW(reader.parameters(), lr=3e-3)
     for step in range(args.read_steps):
         rng = np.random.default_rng([args.seed, 7, step])
@@ -104,8 +108,9 @@ def fit_reader(model: RestorationNet, args: argparse.Namespace) -> None:
 def fit(model: RestorationNet, data: Pairs, check: Pairs, args: argparse.Namespace) -> None:
     """Train everything; state under args.out / "state" every args.check_every seconds."""
     accelerator = Accelerator(cpu=args.cpu)
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    plain = [p for p in model.parameters() if p.ndim < 2]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim >= 2]
+    plain = [p for p in trained if p.ndim < 2]
     optimiser = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 1e-3}, {"params": plain, "weight_decay": 0.0}],
         lr=args.rate, betas=(0.9, 0.98),
@@ -216,13 +221,33 @@ def report(model: RestorationNet, average: MovingAverage, check: Pairs, name: st
     model.train()
 
 
+def begin(model: RestorationNet, args: argparse.Namespace) -> None:
+    """What comes before the pairs: the weights of --base, the text encoder, the light."""
+    begun: dict[str, Any] = {}
+    if args.base:
+        base = load(args.base)
+        model.load_state_dict(base.model.state_dict())
+        begun["before"] = base.meta["training"]
+    else:
+        fit_reader(model, args)
+    if args.views:
+        views, check = (load_views(args.views, split) for split in ("train", "validation"))
+        fit_light(model, views, check, args.light_steps, args.light_rate, args.seed)
+        begun["light"] = {"steps": args.light_steps, "views": len(views)}
+    (args.out / BEGUN_FILE).write_text(json.dumps(begun))
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=Path, required=True, help="folder made by training.restoration_pairs")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=65.0)
     parser.add_argument("--steps", type=int, default=1_000_000)
+    parser.add_argument("--base", type=Path, help="go on from the restorer in this folder")
     parser.add_argument("--read-steps", type=int, default=1500, help="of the text encoder alone")
+    parser.add_argument("--views", type=Path, help="folder made by training.restoration_views; none: light stays")
+    parser.add_argument("--light-steps", type=int, default=3000, help="of the part for exposure and illumination")
+    parser.add_argument("--light-rate", type=float, default=2e-3)
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--side", type=int, default=128, help="of a patch, pixels")
     parser.add_argument("--rate", type=float, default=1e-3)
@@ -241,7 +266,9 @@ def main(argv: list[str] | None = None) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     model = RestorationNet(RestorerConfig())
     if not (args.out / "state" / "progress.json").exists():
-        fit_reader(model, args)
+        begin(model, args)
+    for ready in (model.light, model.lead.modality):  # a patch does not tell the light of the whole
+        ready.requires_grad_(False)
     fit(model, Pairs(args.pairs, "train"), Pairs(args.pairs, "validation"), args)
 
 

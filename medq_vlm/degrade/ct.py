@@ -13,9 +13,9 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from medq_vlm.degrade import projection
+from medq_vlm import projection
 from medq_vlm.degrade.base import Degradation, Params, uniform
-from medq_vlm.degrade.projection import Geometry
+from medq_vlm.projection import Geometry
 
 MU_WATER_PER_MM = 0.02
 _FEW_VIEWS = projection.VIEWS // 2

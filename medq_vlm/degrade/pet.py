@@ -10,7 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from medq_vlm.degrade import projection
+from medq_vlm import projection
 from medq_vlm.degrade.base import Degradation, Params, uniform
 from medq_vlm.degrade.filters import gaussian_blur
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 
 Projector = Callable[[torch.Tensor], torch.Tensor]
+Prior = Callable[[torch.Tensor], torch.Tensor]  # an image -> a likelier one, e.g. total variation or a network
 
 
 def keep_kspace(restored: torch.Tensor, measured: torch.Tensor, mask: torch.Tensor, trust: float = 1.0) -> torch.Tensor:
@@ -26,6 +27,23 @@ def keep_kspace(restored: torch.Tensor, measured: torch.Tensor, mask: torch.Tens
     own = _to_kspace(restored * phase)
     mixed = torch.where(mask, own + trust * (measured - own), own)
     return _to_image(mixed).abs()
+
+
+def from_kspace(
+    restored: torch.Tensor, measured: torch.Tensor, mask: torch.Tensor, prior: Prior, steps: int = 80
+) -> torch.Tensor:
+    """Magnitude image (..., H, W) between a prior and the acquired samples, begun at the restored image.
+
+    As `keep_kspace`, many times with `prior` (real (..., H, W) to the same) between: projection onto convex sets, or,
+    with a network as prior, plug and play (Venkatakrishnan et al., GlobalSIP 2013). Ends on the data.
+    """
+    zero_filled = _to_image(measured * mask)
+    phase = torch.where(zero_filled.abs() > 1e-9, zero_filled / zero_filled.abs().clamp_min(1e-9), 1.0 + 0j)
+    image = _to_image(torch.where(mask, measured, _to_kspace(restored * phase)))
+    for _ in range(steps):
+        likely = torch.complex(prior(image.real), prior(image.imag))
+        image = _to_image(torch.where(mask, measured, _to_kspace(likely)))
+    return image.abs()
 
 
 def _to_kspace(image: torch.Tensor) -> torch.Tensor:
@@ -55,6 +73,20 @@ def keep_projections(
         along = (difference * moved).sum((1, 2), keepdim=True)
         length = along / (moved**2).sum((1, 2), keepdim=True).clamp_min(1e-12)
         image = image + length * direction
+    return image
+
+
+def from_projections(
+    restored: torch.Tensor, measured: torch.Tensor, known: torch.Tensor, project: Projector, back_project: Projector,
+    prior: Prior, steps: int = 12,
+) -> torch.Tensor:  # fmt: skip
+    """Attenuation image (B, n, n) between a prior and the measured rays, begun at the restored image.
+
+    One step of `keep_projections`, then `prior`, `steps` times (Sidky and Pan, Phys. Med. Biol. 53:4777, 2008).
+    """
+    image = restored
+    for _ in range(steps):
+        image = prior(keep_projections(image, measured, known, project, back_project, steps=1))
     return image
 
 

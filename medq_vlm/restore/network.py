@@ -1,8 +1,8 @@
 """One U-Net for all restoration tasks, led by the description through a modulation of every block.
 
 Convolutions alone see the pixels, so that a tile is restored as the whole image would be; what must be known of the
-whole image (exposure, light, kind of picture) comes from a small view of it, which every tile shares. Output = input
-plus a smooth curve of the small view plus a residual, both zero at first: an untrained network is the identity.
+whole image (exposure, light, kind of picture) comes from a small view of it, which every tile shares. First the light
+is set right (light.py), then output = input plus a residual; an untrained network changes nothing.
 After NAFNet (Chen et al., ECCV 2022), with plain convolutions, which are faster on a CPU, and no normalisation; FiLM
 (Perez et al., AAAI 2018).
 """
@@ -16,18 +16,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from medq_vlm.config import RestorerConfig
-from medq_vlm.restore.bands import LEAST_ENERGY, LEVELS, PLANES, Bands, from_haar, take_apart
-from medq_vlm.restore.guidance import KINDS, GuidanceTensors
-from medq_vlm.restore.text import Lead
+from medq_vlm.restore.bands import LEAST_ENERGY, LEVELS, PLANES, THUMBNAIL_PX, Bands, from_haar, take_apart
+from medq_vlm.restore.guidance import GuidanceTensors
+from medq_vlm.restore.light import Light
+from medq_vlm.restore.text import NAMED, Lead, Wish
 
-BLACK, RANGE = -2.0, 4.0  # of the network's numbers
 INPUTS = (1 + 2 * LEVELS) * PLANES + 1  # means, bands, their energies, the place
 WHOLE = PLANES + LEVELS  # planes of `whole_view`
 DETAIL_GAIN = 5.0
 # A step of the optimiser moves all pixels alike, so it moves them little.
-CURVE_GAIN, TONE_GAIN, NAMED_GAIN, RESIDUAL_GAIN, SHRINK_GAIN = 0.1, 0.5, 2.0, 0.1, 0.3
+NAMED_GAIN, RESIDUAL_GAIN, SHRINK_GAIN = 2.0, 0.1, 0.3
 MAP_WIDTH = 16
-CURVE_TERMS = 3  # constant, linear, square
 
 
 class Block(nn.Module):
@@ -64,7 +63,7 @@ class Stage(nn.ModuleList):
 
 
 class Context(nn.Module):
-    """The small view -> pooled features for the lead, then a map of features and of curves under it."""
+    """The small view -> pooled features for the lead, then a map of features under it."""
 
     def __init__(self, width: int, lead_width: int) -> None:
         super().__init__()
@@ -76,8 +75,6 @@ class Context(nn.Module):
         )
         self.blocks = nn.ModuleList([Block(width, lead_width) for _ in range(2)])
         self.map = nn.Conv2d(width, MAP_WIDTH, 1)
-        self.curve = nn.Conv2d(width, CURVE_TERMS * PLANES, 1)
-        _zero(self.curve)
 
     def see(self, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, WHOLE, T, T) -> features (B, W, T / 4, T / 4), pooled (B, 2 W): mean and spread."""
@@ -86,11 +83,11 @@ class Context(nn.Module):
         features = self.deep(self.stem(torch.cat([small, place], 1)))
         return features, torch.cat([features.mean((2, 3)), features.std((2, 3))], 1)
 
-    def forward(self, features: torch.Tensor, lead: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Map (B, MAP_WIDTH, t, t) and curve terms (B, 9, t, t)."""
+    def forward(self, features: torch.Tensor, lead: torch.Tensor) -> torch.Tensor:
+        """Map (B, MAP_WIDTH, t, t)."""
         for block in self.blocks:
             features = block(features, lead)
-        return self.map(features), self.curve(features)
+        return self.map(features)
 
 
 class RestorationNet(nn.Module):
@@ -101,6 +98,7 @@ class RestorationNet(nn.Module):
         self.config = config
         widths, lead = config.widths, config.lead_width
         self.lead = Lead(config.word_width, config.context_width, lead)
+        self.light = Light(config.light_width)
         self.context = Context(config.context_width, lead)
         self.head = nn.Conv2d(INPUTS, widths[0], 3, padding=1)
         self.join = nn.Conv2d(MAP_WIDTH, widths[0], 1)
@@ -117,9 +115,7 @@ class RestorationNet(nn.Module):
         self.wiener = nn.Linear(lead, 2 * LEVELS)
         _zero(self.tail)
         _zero(self.wiener)
-        self.tone = nn.Linear(lead, CURVE_TERMS * PLANES)  # of the whole image, beside the curve of each place
-        _zero(self.tone)
-        self.named = nn.Linear(3 * KINDS, CURVE_TERMS * PLANES + 2 * LEVELS, bias=False)  # adds to tone and wiener
+        self.named = nn.Linear(NAMED, 2 * LEVELS, bias=False)  # adds to it
         _zero(self.named)
         for plain in (self.head, self.join, *self.downs):
             nn.init.kaiming_normal_(plain.weight, nonlinearity="linear")
@@ -145,11 +141,12 @@ class RestorationNet(nn.Module):
         `whole_view` of the image; box: (B, 4) x0, y0, x1, y1 of the tile as fractions of the whole, None: all.
         """
         height, width = planes.shape[-2:]
+        wish = self.lead.read(guidance)
+        planes, small = self.relight(planes, small, wish, box)
         features, seen = self.context.see(small)
         heights = small[:, PLANES:, 0, 0]  # B LEVELS
-        lead, named = self.lead(guidance, torch.cat([seen, heights / 4 + 1], 1))
-        tone, rule = (NAMED_GAIN * self.named(named)).split((CURVE_TERMS * PLANES, 2 * LEVELS), 1)
-        context_map, curve_map = self.context(features, lead)
+        lead = self.lead(wish, torch.cat([seen, heights / 4 + 1], 1))
+        context_map = self.context(features, lead)
         padded = _pad(torch.cat([planes, place], 1), self.multiple)
         box = _grown(box, padded.shape[-2:], (height, width), planes)
         fine = (padded.shape[-2] // 2, padded.shape[-1] // 2)
@@ -169,13 +166,19 @@ class RestorationNet(nn.Module):
         for level in reversed(range(len(self.ups))):
             x = self.ups[level](x) + skips[level]
             x = self.up_blocks[level](x, lead)
-        shrunk = self.shrink(self.wiener(lead) + rule, above)
-        residual = self.residual(x, bands, shrunk)[..., :height, :width]
-        local = CURVE_GAIN * _window(curve_map, box, (padded.shape[-2], padded.shape[-1]))[..., :height, :width]
-        curves = local + (TONE_GAIN * self.tone(lead) + tone)[:, :, None, None]
-        constant, linear, square = curves.chunk(CURVE_TERMS, 1)
-        above_black = (planes - BLACK) / RANGE
-        return planes + residual + constant + above_black * (linear + square * above_black)
+        shrunk = self.shrink(self.wiener(lead) + NAMED_GAIN * self.named(wish.named), above)
+        return planes + self.residual(x, bands, shrunk)[..., :height, :width]
+
+    def relight(
+        self, planes: torch.Tensor, small: torch.Tensor, wish: Wish, box: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Planes and small view with exposure and illumination set right; noise grows with the slope of the curve."""
+        relit = self.light(small[:, :PLANES], wish)
+        whole = planes.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(planes), 4)
+        there = _window(relit.gains, whole if box is None else box, (planes.shape[-2], planes.shape[-1]))
+        seen, steeper = relit.apply(small[:, :PLANES], _window(relit.gains, whole, (THUMBNAIL_PX, THUMBNAIL_PX)))
+        levels = small[:, PLANES:] + 2 * steeper[:, None, None, None]  # logarithms of energies
+        return relit.apply(planes, there)[0], torch.cat([seen, levels], 1)
 
     def shrink(self, rule: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
         """Factor (B, LEVELS * 3, h, w) by which each band changes: the Wiener rule with a strength and a threshold.

@@ -12,6 +12,7 @@ import torch
 from medq_vlm import vocab
 from medq_vlm.restore.bands import whole_view
 from medq_vlm.restore.guidance import Guidance, GuidanceTensors, place_map, tensors
+from medq_vlm.restore.metal import take_out_metal
 from medq_vlm.restore.network import RestorationNet
 from medq_vlm.restore.restoration import Restoration, measure_change, untouched
 from medq_vlm.restore.scaling import slice_scale
@@ -40,14 +41,15 @@ class Restorer:
         Padding (`valid` False) stays. Raises MedQError for an image that is too small or not finite.
         """
         _check(sample)
-        warnings = _warnings(sample, guidance)
         guidance = guidance if guidance.modality else replace(guidance, modality=sample.modality)
+        warnings = _warnings(sample, guidance)
         named = bool(guidance.findings) or bool(guidance.text)
         if sample.modality not in TREATED_MODALITIES or (named and not guidance.treated):
             return untouched(sample, *warnings)
+        start = first_estimate(sample, guidance)
         pixels = np.empty(sample.pixels.shape, np.float32)
         for index in range(sample.slices):
-            pixels[index] = restore_slice(self.model, sample, index, guidance)
+            pixels[index] = restore_slice(self.model, start, index, guidance)
             if progress is not None:
                 progress(index + 1, sample.slices)
         residual = pixels - sample.pixels
@@ -66,15 +68,29 @@ def _check(sample: ImageSample) -> None:
 
 
 def _warnings(sample: ImageSample, guidance: Guidance) -> tuple[str, ...]:
-    out = []
-    modality = guidance.modality or sample.modality
+    modality = guidance.modality
     if modality not in TREATED_MODALITIES:
         name = vocab.MODALITY_NAMES.get(modality or "", "unknown")
-        out.append(f"Images of modality {name} are not restored; the image came back unchanged.")
-    elif guidance.untreated:
+        return (f"Images of modality {name} are not restored; the image came back unchanged.",)
+    out = []
+    if treats_metal(sample, guidance):
+        out.append("Metal is taken out together with its streaks: see the original for the implant itself.")
+    if guidance.untreated:
         plain = ", ".join(vocab.KIND[kind].plain for kind in guidance.untreated)
         out.append(f"Not treated, for the network did not learn it: {plain}.")
     return tuple(out)
+
+
+def treats_metal(sample: ImageSample, guidance: Guidance) -> bool:
+    """Whether metal is named where the numbers are those of attenuation."""
+    return "metal" in guidance.treated and sample.unit == "HU"
+
+
+def first_estimate(sample: ImageSample, guidance: Guidance) -> ImageSample:
+    """What the network starts from: physics goes first where it knows more than pixels tell."""
+    if not treats_metal(sample, guidance):
+        return sample
+    return replace(sample, pixels=np.stack([take_out_metal(plane) for plane in sample.pixels]))
 
 
 @torch.inference_mode()

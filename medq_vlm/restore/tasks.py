@@ -24,6 +24,7 @@ TREATED: dict[str, tuple[str, ...]] = {
     "defocus": vocab.OPTICAL,
     "uneven_illumination": vocab.OPTICAL,
 }
+LIGHT_KINDS = ("underexposure", "overexposure", "uneven_illumination")  # curves and gains, not detail
 TREATED_MODALITIES = tuple(m for m in vocab.MODALITIES if any(m in where for where in TREATED.values()))
 
 

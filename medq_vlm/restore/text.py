@@ -6,6 +6,8 @@ queries then pool the words.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -17,6 +19,16 @@ from medq_vlm.restore.tokens import PAD, VOCAB_SIZE
 
 QUERIES = 8
 MODALITY_WIDTH = 16
+NAMED = 3 * KINDS
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a guidance asks for."""
+
+    named: torch.Tensor  # (B, NAMED): severity, whether, and severity by the text, 0 to 1
+    text: torch.Tensor  # (B, word_width)
+    modality: torch.Tensor  # (B, MODALITY_WIDTH)
 
 
 class TextReader(nn.Module):
@@ -50,21 +62,20 @@ class Lead(nn.Module):
         super().__init__()
         self.reader = TextReader(word_width)
         self.modality = nn.Embedding(len(vocab.MODALITIES) + 1, MODALITY_WIDTH)
-        known = 2 * KINDS + KINDS + word_width + MODALITY_WIDTH + 2 * context_width + LEVELS
-        self.direct = nn.Linear(
-            3 * KINDS, width, bias=False
-        )  # the same without a detour: what is named shall tell at once
+        known = NAMED + word_width + MODALITY_WIDTH + 2 * context_width + LEVELS
+        # the same without a detour: what is named shall tell at once
+        self.direct = nn.Linear(NAMED, width, bias=False)
         nn.init.zeros_(self.direct.weight)
         self.mix = nn.Sequential(nn.Linear(known, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.GELU())
 
-    def forward(self, guidance: GuidanceTensors, seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """`seen` (B, 2 context_width + LEVELS): pooled features and band levels of the whole.
-
-        Returns the lead (B, width) and what is named (B, 3 K): severity, whether, and severity by the text, 0 to 1.
-        """
+    def read(self, guidance: GuidanceTensors) -> Wish:
+        """What the guidance asks for, before the image is seen."""
         vector, stated = self.reader(guidance.tokens)
         level = guidance.severities / 4
         named = torch.cat([level, (level > 0).float(), stated / 4], 1)
-        return self.mix(torch.cat([named, vector, self.modality(guidance.modality), seen], 1)) + self.direct(
-            named
-        ), named
+        return Wish(named, vector, self.modality(guidance.modality))
+
+    def forward(self, wish: Wish, seen: torch.Tensor) -> torch.Tensor:
+        """`seen` (B, 2 context_width + LEVELS): pooled features and band levels of the whole. Returns (B, width)."""
+        known = torch.cat([wish.named, wish.text, wish.modality, seen], 1)
+        return self.mix(known) + self.direct(wish.named)

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -50,6 +51,24 @@ class Geometry:
 def padded_side(height: int, width: int) -> int:
     """Side of the square the projector works on: the longer edge, rounded up to 32 (fast transforms, few caches)."""
     return max(64, -(-max(height, width) // 32) * 32)
+
+
+class Frame:
+    """An (H, W) plane in the middle of the projector's square."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self.height, self.width = height, width
+        self.side = padded_side(height, width)
+        self.top, self.left = (self.side - height) // 2, (self.side - width) // 2
+
+    def padded(self, plane: np.ndarray) -> torch.Tensor:
+        """(H, W) -> (1, side, side), zeros around."""
+        right, bottom = self.side - self.width - self.left, self.side - self.height - self.top
+        return F.pad(torch.from_numpy(plane)[None], (self.left, right, self.top, bottom))
+
+    def cut(self, image: torch.Tensor) -> np.ndarray:
+        """(1, side, side) -> (H, W)."""
+        return image[0, self.top : self.top + self.height, self.left : self.left + self.width].numpy()
 
 
 @lru_cache(maxsize=4)
