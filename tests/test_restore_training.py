@@ -18,10 +18,11 @@ from medq_vlm.restore.tasks import tasks_for
 from medq_vlm.restore.weights import META_FILE, WEIGHTS_FILE, load, save
 from medq_vlm.restore.wording import read_findings
 from medq_vlm.schema import ModelError
-from training import export_restorer, train_restorer
+from training import export_restorer, restoration_views, train_restorer
 from training.restoration_data import Pairs, draw_example
 from training.restoration_pairs import load_pair, main, make_pair, pair_paths
 from training.restoration_texts import draw_lesson, family, instruction, product_text, target_of
+from training.restoration_views import load_views
 from training.sources import phantom_content
 
 SMALL = RestorerConfig(widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1), up_blocks=(1, 1, 1), lead_width=16, context_width=8)
@@ -121,20 +122,40 @@ def test_turned_examples_keep_the_box_on_its_pixels(folder: Path) -> None:
     assert top >= 0
 
 
-def run(folder: Path, out: Path, steps: int) -> None:
+@pytest.fixture(scope="module")
+def views(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("views")
+    for split in ("train", "validation"):
+        restoration_views.main(["--out", str(path), "--views", "4", "--split", split])
+    return path
+
+
+def test_views_hold_what_their_records_say(views: Path) -> None:
+    found = load_views(views, "train")
+    assert len(found) == 4
+    for degraded, targets, record in zip(found.degraded, found.targets, found.records, strict=True):
+        assert degraded.shape == (3, 64, 64)
+        assert targets[1].any() == (len(record["kinds"]) == 2)
+        if not record["kinds"]:
+            assert np.array_equal(degraded, targets[0])
+    with pytest.raises(FileNotFoundError, match="restoration_views"):
+        load_views(views / "none", "train")
+
+
+def run(folder: Path, out: Path, steps: int, *more: str) -> None:
     train_restorer.main(
         ["--pairs", str(folder), "--out", str(out), "--steps", str(steps), "--read-steps", "3", "--batch", "2",
-         "--side", "64", "--threads", "1", "--cpu"]
+         "--side", "64", "--threads", "1", "--cpu", *more]
     )  # fmt: skip
 
 
 def test_a_run_resumes_and_its_weights_ship(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, views: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(train_restorer, "RestorerConfig", lambda: SMALL)
     monkeypatch.setattr(export_restorer, "RestorerConfig", lambda: SMALL)
     out = tmp_path / "run"
-    run(folder, out, 3)
+    run(folder, out, 3, "--views", str(views), "--light-steps", "2")
     assert json.loads((out / "state" / "progress.json").read_text())["step"] == 4
     assert "mean dB" in capsys.readouterr().out
     run(folder, out, 6)
@@ -143,7 +164,11 @@ def test_a_run_resumes_and_its_weights_ship(
     export_restorer.main(["--run", str(out), "--pairs", str(folder), "--to", str(tmp_path / "nano")])
     restorer = load(tmp_path / "nano")
     assert restorer.meta["training"]["steps"] == 7
+    assert restorer.meta["training"]["light"] == {"steps": 2, "views": 4}
     assert "Never seen in training" in (tmp_path / "nano" / "RESTORER.md").read_text()
+    run(folder, tmp_path / "next", 1, "--base", str(tmp_path / "nano"))
+    export_restorer.main(["--run", str(tmp_path / "next"), "--pairs", str(folder), "--to", str(tmp_path / "nano")])
+    assert load(tmp_path / "nano").meta["training"]["before"]["steps"] == 7
 
 
 def test_weights_that_are_missing_changed_or_of_other_words_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import argparse
 import json
 import zlib
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -109,21 +110,25 @@ def _small(sample: ImageSample) -> ImageSample:
     return replace(sample, pixels=np.ascontiguousarray(pixels[None], np.float32))
 
 
-def phantom_pool(modality: str, split: str) -> list[Content]:
-    """PHANTOMS procedural contents of one split, drawn once: drawing one costs more than making five views of it."""
+@cache
+def phantom_of(modality: str, number: int, split: str) -> Content:
+    """One of PHANTOMS procedural contents of a split, drawn once: drawing costs more than making five views of it."""
     groups = ((seed, f"phantom/{modality}/{seed}") for seed in count(FIRST_SEED))
-    chosen = islice(((seed, group) for seed, group in groups if split_of("phantom", group) == split), PHANTOMS)
-    return [Content(phantom(modality, seed, SIDE_PX), "phantom", group, split) for seed, group in chosen]
+    of_split = ((seed, group) for seed, group in groups if split_of("phantom", group) == split)
+    seed, group = next(islice(of_split, number, None))
+    return Content(phantom(modality, seed, SIDE_PX), "phantom", group, split)
 
 
-def draw_content(pools: dict[str, list[Content]], rng: np.random.Generator) -> Content:
+def draw_content(pools: dict[str, list[Content]], rng: np.random.Generator, split: str) -> Content:
     """A modality by weight, then a source or the phantoms, then one of its images."""
     names = list(MODALITY_WEIGHT)
     weights = np.array([MODALITY_WEIGHT[name] for name in names])
-    pool = pools[str(rng.choice(names, p=weights / weights.sum()))]
-    sources = sorted({content.source for content in pool} - {"phantom"})
-    source = str(rng.choice(sources)) if sources and rng.random() > PHANTOM_SHARE else "phantom"
-    members = [content for content in pool if content.source == source]
+    modality = str(rng.choice(names, p=weights / weights.sum()))
+    sources = sorted({content.source for content in pools[modality]})
+    if not sources or rng.random() <= PHANTOM_SHARE:
+        return phantom_of(modality, int(rng.integers(PHANTOMS)), split)
+    source = str(rng.choice(sources))
+    members = [content for content in pools[modality] if content.source == source]
     return members[int(rng.integers(len(members)))]
 
 
@@ -134,7 +139,7 @@ def write_file(path: Path, first: int, views: int, pools: dict[str, list[Content
         rng = np.random.default_rng([number, zlib.crc32(f"views/{split}".encode())])
         view = None
         while view is None:
-            view = make_view(draw_content(pools, rng), rng)
+            view = make_view(draw_content(pools, rng, split), rng)
         made.append(view)
     partial = path.with_suffix(".partial.npz")
     degraded, targets, records = zip(*made, strict=True)
@@ -167,8 +172,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     pools = by_modality([one for folder in args.data for one in real_contents(folder, (args.split,))])
-    for modality in MODALITY_WEIGHT:
-        pools[modality] += phantom_pool(modality, args.split)
     for number in range(args.first, -(-args.views // FILE_VIEWS), args.step):
         path = args.out / f"{args.split}_{number:04d}.npz"
         if not path.exists():
