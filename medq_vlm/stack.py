@@ -16,6 +16,7 @@ from medq_vlm.schema import ImageSample
 from medq_vlm.slice_scores import SliceScores
 
 LEAST_WEIGHT = 1e-3
+LEAST_STEPS = 7  # compared, below which no gap and no motion is told: the head has seen no shorter clean series
 MOST_NAMED = 5  # slices, gaps or runs of slices named in warnings
 LEAST_TOLD_PX = 1.0  # a displacement is given as a length from here on
 
@@ -45,8 +46,11 @@ def look(sample: ImageSample, scored: Sequence[SliceScores], volume: Volume | No
         _above(values.numpy(), volume.thresholds[name])
         for name, values in (("stands_out", out.stands_out), ("gap", out.gap), ("moved", out.moved))
     )
-    behind = np.append(near.steps, False)  # nothing is said of a step that was not compared, nor of a slice without one
-    either = behind | np.insert(near.steps, 0, False)
+    enough = int(near.steps.sum()) >= LEAST_STEPS
+    behind = np.append(
+        near.steps & enough, False
+    )  # nothing is said of a step that was not compared, nor of a slice without one
+    either = behind | np.insert(near.steps & enough, 0, False)
     return Stack(
         out.attention.double().numpy(), apart, gaps[behind[gaps]], np.sort(moved[either[moved]]), near.beside_px
     )
