@@ -46,11 +46,10 @@ def look(sample: ImageSample, scored: Sequence[SliceScores], volume: Volume | No
         _above(values.numpy(), volume.thresholds[name])
         for name, values in (("stands_out", out.stands_out), ("gap", out.gap), ("moved", out.moved))
     )
-    enough = int(near.steps.sum()) >= LEAST_STEPS
-    behind = np.append(
-        near.steps & enough, False
-    )  # nothing is said of a step that was not compared, nor of a slice without one
-    either = behind | np.insert(near.steps & enough, 0, False)
+    # nothing is said of a step that was not compared, nor of a slice without one
+    steps = near.steps & (int(near.steps.sum()) >= LEAST_STEPS)
+    behind = np.append(steps, False)
+    either = behind | np.insert(steps, 0, False)
     return Stack(
         out.attention.double().numpy(), apart, gaps[behind[gaps]], np.sort(moved[either[moved]]), near.beside_px
     )
