@@ -23,11 +23,11 @@ from eval import correlation, results
 from eval.bootstrap import Estimate, estimate
 from eval.manifest import clean_rows, read_manifest
 from eval.tables import Cell, table
-from eval.volume_faults import Trial, trials
+from eval.volume_faults import Trial, trials, unbroken
 from medq_vlm import io, stack
 from medq_vlm.encoder.volume import seven_slices
 from medq_vlm.outliers import outliers
-from medq_vlm.phantoms import VOLUME_MODALITIES, phantom_volume
+from medq_vlm.phantoms import THICK, THIN, VOLUME_MODALITIES, phantom_volume
 from medq_vlm.schema import ImageSample, IngestError
 
 if TYPE_CHECKING:
@@ -65,19 +65,22 @@ def volumes(
     """Phantom volumes of every modality that has them, then the held-out series."""
     for modality in VOLUME_MODALITIES:
         for seed in range(count):
-            yield f"phantom {modality} {seed}", phantom_volume(modality, FIRST_SEED + seed, slices, 256)
+            step = float(np.geomspace(THIN, THICK, max(2, count))[seed])
+            yield f"phantom {modality} {seed}", phantom_volume(modality, FIRST_SEED + seed, slices, 256, step)
     if manifest is None:
         return
-    for row in clean_rows(read_manifest(manifest)):
-        if row.source not in held_out:
-            continue
-        try:
-            found = io.read(row.path)
-        except IngestError:
-            continue
-        for sample in found:
-            if sample.slices >= LEAST_SLICES:
-                yield row.name, replace(sample, modality=sample.modality or row.modality)
+    for source in sorted({row.source for row in clean_rows(read_manifest(manifest))} & set(held_out)):
+        for number, found in enumerate(_series(manifest.parent / source)):
+            sample = unbroken(found)
+            if sample.slices >= LEAST_SLICES and sample.modality in VOLUME_MODALITIES:
+                yield f"{source} {number}", sample
+
+
+def _series(folder: Path) -> Sequence[ImageSample]:
+    try:
+        return io.load(folder)
+    except IngestError:
+        return ()
 
 
 def told(medq: MedQ, name: str, volume: ImageSample, faults: int, seed: int) -> Iterator[Told]:
@@ -94,7 +97,7 @@ def told(medq: MedQ, name: str, volume: ImageSample, faults: int, seed: int) -> 
                 known[origin] = medq.score_slice(trial.volume, place)
             scored.append(replace(known[origin], index=place))
         scores = np.array([s.score for s in scored])
-        yield Told(trial, stack.look(scored, medq.checkpoint.volume), outliers(scores), scores)
+        yield Told(trial, stack.look(trial.volume, scored, medq.checkpoint.volume), outliers(scores), scores)
 
 
 def summary(done: Sequence[Told]) -> dict[str, Estimate]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import shift
@@ -22,6 +23,7 @@ from medq_vlm.schema import ImageSample
 
 FAULTS = ("none", "one slice", "one slice", "some slices", "all slices", "gap", "moved")
 SEVERE = (2.8, 4.0)  # of the one bad slice
+MOVED_PX = (1.0, 10.0)  # of a displaced slice
 WORSE_COUNTS = 1.5  # quality steps for which a worse slice counts e times as much
 FEWEST_SLICES = 8
 POSITIONING = ("wraparound",)  # what a slice may show without being worse to look at
@@ -49,9 +51,17 @@ class Trial:
         return float((weight * self.quality).sum() / weight.sum())
 
 
+def unbroken(series: ImageSample) -> ImageSample:
+    """The longest run of slices without a break: what its header tells to be missing is no fault to find."""
+    ends = [-1, *series.breaks, series.slices - 1]
+    first, last = max(((a + 1, b + 1) for a, b in pairwise(ends)), key=lambda run: run[1] - run[0])
+    valid = None if series.valid is None else series.valid[first:last]
+    return replace(series, pixels=series.pixels[first:last], valid=valid, breaks=())
+
+
 def trials(name: str, clean: ImageSample, count: int, rng: np.random.Generator) -> Iterator[Trial]:
     """The clean volume, then `count` faults of it."""
-    content = _content(clean)
+    content = content_of(clean)
     for k in range(count + 1):
         yield make(name, clean, content, FAULTS[0] if k == 0 else str(rng.choice(FAULTS[1:])), rng)
 
@@ -93,18 +103,24 @@ def make(name: str, clean: ImageSample, content: np.ndarray, fault: str, rng: np
         pixels = pixels[origin]
     elif fault == "moved":
         first, last = sorted(int(v) for v in rng.integers(0, n, 2))
-        last = min(last, first + n // 2)
+        last = min(last, first + n // 3)
         pixels, changed = pixels.copy(), tuple(range(first, last + 1))
-        side = min(pixels.shape[1:3])
+        together = rng.random() < 0.5  # one movement for all of them, or a restless patient
+        step = _step(rng)
         for i in changed:
-            step = rng.uniform(0.015, 0.05, 2) * side * rng.choice([-1, 1], 2)
-            pixels[i] = shift(pixels[i], step, order=1, mode="nearest")
+            pixels[i] = shift(pixels[i], step if together else _step(rng), order=1, mode="nearest")
             moved[i] = True
     of = np.array(origin)
     return Trial(
         name, fault, replace(clean, pixels=pixels), changed, tuple(origin), qualities[of],
         content[of] / content[of].sum(), nothing[of], gap, moved[of],
     )  # fmt: skip
+
+
+def _step(rng: np.random.Generator) -> np.ndarray:
+    """A displacement in the plane, rows and columns, of MOVED_PX in any direction."""
+    angle = rng.uniform(0, 2 * np.pi)
+    return rng.uniform(*MOVED_PX) * np.array([np.sin(angle), np.cos(angle)])
 
 
 def _which(fault: str, n: int, rng: np.random.Generator) -> list[int]:
@@ -122,7 +138,7 @@ def _levels(count: int, rng: np.random.Generator) -> np.ndarray:
     return np.clip(rng.uniform(0.8, 3.6) + rng.normal(0, 0.3, count), 0.3, 4.0)
 
 
-def _content(clean: ImageSample) -> np.ndarray:
+def content_of(clean: ImageSample) -> np.ndarray:
     """How much each slice shows: the energy of its edges, (S,), sum 1."""
     energy = [np.abs(np.diff(grey_map(clean, i), axis=0)).mean() for i in range(clean.slices)]
     return np.array(energy) / max(float(np.sum(energy)), 1e-9)

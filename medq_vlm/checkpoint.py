@@ -99,7 +99,7 @@ def file_sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def load(preset: str) -> Checkpoint:
+def load(preset: str, with_volume_head: bool = True) -> Checkpoint:
     """Load a preset or folder. Raises ModelError when a file is missing, changed, or of another vocabulary."""
     folder = preset_folder(preset)
     try:
@@ -124,13 +124,18 @@ def load(preset: str) -> Checkpoint:
     calibration = from_dict(
         Calibration, {k: tuple(v) if isinstance(v, list) else v for k, v in meta["calibration"].items()}
     )
-    volume = _volume(folder, meta) if "volume" in meta else None
+    volume = _volume(folder, meta) if with_volume_head and "volume" in meta else None
     return Checkpoint(model, anchors, from_dict(ViewConfig, meta["view"]), calibration, meta, volume)
 
 
 def _volume(folder: Path, meta: dict[str, Any]) -> Volume:
     head = VolumeHead(from_dict(VolumeConfig, meta["volume"]["config"]))
-    head.load_state_dict(load_file(folder / VOLUME_FILE))
+    try:
+        head.load_state_dict(load_file(folder / VOLUME_FILE))
+    except RuntimeError:
+        raise ModelError(
+            f"The volume head in {folder} is of another version; train it again (training/train_volume.py)."
+        ) from None
     return Volume(head.eval().requires_grad_(False), meta["volume"]["thresholds"])
 
 

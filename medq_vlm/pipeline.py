@@ -124,7 +124,7 @@ class MedQ:
             scored.append(self.score_slice(sample, index))
             if progress is not None:
                 progress(index + 1, sample.slices)
-        return EncodedImage(sample, tuple(scored), stack.look(able(scored), self.checkpoint.volume))
+        return EncodedImage(sample, tuple(scored), stack.look(sample, able(scored), self.checkpoint.volume))
 
     def assess_encoded(self, encoded: EncodedImage, prompts: Sequence[Prompt] = ()) -> Assessment:
         """The assessment of an encoded image; `prompts` are (good, bad) texts in the user's own words."""
@@ -350,7 +350,8 @@ class MedQ:
 
     def _notes(self, encoded: EncodedImage) -> tuple[str, ...]:
         """What stands out among the slices, and what the acquisition description changed."""
-        return stack.warnings(encoded.stack, encoded.able) + purpose.note(encoded.able, encoded.stack.weights.tolist())
+        told = stack.warnings(encoded.sample, encoded.stack, encoded.able)
+        return told + purpose.note(encoded.able, encoded.stack.weights.tolist())
 
 
 def warp(distribution: np.ndarray, positions: np.ndarray) -> np.ndarray:

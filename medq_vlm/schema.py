@@ -54,6 +54,7 @@ class ImageSample:
     bits: int | None = None  # stored bits per sample
     lossy: bool = False  # a lossy compression is part of the file's history
     warnings: tuple[str, ...] = ()  # sentences: missing slices, mixed orientation, ...
+    breaks: tuple[int, ...] = ()  # slices whose next one is known to be no neighbour: some are missing, or it is a cine
     path: str = ""  # as given by the caller
     sha256: str = ""  # of the file, or of the sorted file hashes of a series
 

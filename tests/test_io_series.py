@@ -44,8 +44,10 @@ def test_shuffled_slices_are_put_in_order(tmp_path: Path) -> None:
 
 def test_missing_slices_are_counted(tmp_path: Path) -> None:
     write(tmp_path, [10, 15, 20, 35, 40, 45])
-    (warning,) = only(tmp_path).warnings
+    sample = only(tmp_path)
+    (warning,) = sample.warnings
     assert warning == "About 2 slices missing, between slices 3 and 4."
+    assert sample.breaks == (2,)
 
 
 def test_duplicate_slice_at_one_place_is_left_out(tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ def _slices(sample: ImageSample, around: int = 0) -> list[ImageSample]:
     ]
 
 
-def real_volumes(folder: Path, split: str) -> Iterator[tuple[str, ImageSample]]:
-    """(name, series) of the manifest for one split: each volume file, and each folder of slices of one subject.
+def real_volumes(folder: Path, split: str) -> Iterator[tuple[str, str, ImageSample]]:
+    """(name, subject, series) of the manifest for one split: volume files, and each folder of slices of one subject.
 
     A folder of one subject trains: its end alone is too short for a volume to validate with.
     """
@@ -110,12 +110,12 @@ def real_volumes(folder: Path, split: str) -> Iterator[tuple[str, ImageSample]]:
         known = next((row for row in rows if row["path"].startswith(f"{source}/")), None)
         if known is not None:
             for sample in io.load(folder / source):
-                yield source, _labelled(sample, known)
+                yield source, source, _labelled(sample, known)
     for row in rows:
         if ".nii" in row["path"] and split_of(row["path"].split("/")[0], row["group"]) == split:
             for sample in io.read(folder / row["path"]):
                 if sample.slices >= FEWEST_OF_A_VOLUME:
-                    yield row["path"], _labelled(sample, row)
+                    yield row["path"], row["group"], _labelled(sample, row)
 
 
 def not_medical_pictures(folder: Path, split: str) -> list[Path]:

@@ -19,14 +19,17 @@ from medq_vlm.config import VolumeConfig
 
 SCALARS = 3  # score, width of its interval, share of the body
 WIDTH_IN = SCALARS + len(vocab.KIND_NAMES)
+BESIDE_IN = 10  # of evidence/neighbours.py, MEASURES
 SEVEN = 7
+EVEN = 0.7  # largest log weight of an ordinary slice: the most counts four times as much as the least
+STANDING_OUT = 2.0  # log weight on top of it for a slice that is surely worse than its neighbours
 
 
 @dataclass
 class VolumeOutputs:
     """What the volume head says of S slices."""
 
-    attention: torch.Tensor  # (B, S) logits: how much a slice counts
+    attention: torch.Tensor  # (B, S) logits: how much a slice counts, -EVEN to EVEN + STANDING_OUT
     stands_out: torch.Tensor  # (B, S) logits: worse than its neighbours
     gap: torch.Tensor  # (B, S) logits: slices are missing between this one and the next
     moved: torch.Tensor  # (B, S) logits: displaced against its neighbours
@@ -48,22 +51,41 @@ class VolumeHead(nn.Module):
             nn.Conv3d(2 * c, 4 * c, 3, stride=(1, 2, 2), padding=1), nn.GELU(),
         )  # fmt: skip
         self.rows = nn.Sequential(nn.Linear(2 * WIDTH_IN, d), nn.GELU())
-        self.along = nn.Sequential(
-            nn.Conv1d(8 * c + d, d, 3, padding=1, padding_mode="replicate"), nn.GELU(),
-            nn.Conv1d(d, d, 3, padding=2, dilation=2, padding_mode="replicate"), nn.GELU(),
-        )  # fmt: skip
-        self.heads = nn.Conv1d(d, 4, 1)
+        self.along = _along(8 * c + d, d)
+        self.heads = nn.Conv1d(d, 2, 1)
+        # gaps and motion go by measured neighbours alone: small views of a few hundred volumes are learnt by heart
+        self.between = _along(BESIDE_IN, d)
+        self.faults = nn.Conv1d(d, 2, 1)
 
-    def forward(self, rows: torch.Tensor, thumbs: torch.Tensor) -> VolumeOutputs:
-        """rows (B, S, WIDTH_IN) of `slice_row`, thumbs (B, S, t, t) in 0 to 1."""
+    def forward(self, rows: torch.Tensor, thumbs: torch.Tensor, beside: torch.Tensor) -> VolumeOutputs:
+        """rows (B, S, WIDTH_IN) of `slice_row`, thumbs (B, S, t, t) in 0 to 1, beside (B, S, BESIDE_IN)."""
+        return VolumeOutputs(*self.slices(rows, thumbs), *self.between_slices(beside))
+
+    def slices(self, rows: torch.Tensor, thumbs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of the attention and of a slice that stands out, (B, S) each."""
         seen = self.plane(thumbs[:, None] - thumbs.mean((1, 2, 3), keepdim=True)[:, None])  # B C S h w
-        step = F.pad(seen[:, :, 1:] - seen[:, :, :-1], (0, 0, 0, 0, 0, 1))  # to the next slice: a gap, a shift
+        step = F.pad(seen[:, :, 1:] - seen[:, :, :-1], (0, 0, 0, 0, 0, 1))  # to the next slice
         seen = self.space(seen + step)
         pooled = torch.cat([seen.mean((3, 4)), seen.amax((3, 4))], 1)  # B 8C S
         about = rows - rows.median(1, keepdim=True).values  # how a slice differs from the usual one of its volume
         given = self.rows(torch.cat([rows, about], -1)).transpose(1, 2)  # B D S
-        attention, stands_out, gap, moved = self.heads(self.along(torch.cat([pooled, given], 1))).unbind(1)
-        return VolumeOutputs(attention, stands_out, gap, moved)
+        plain, stands_out = self.heads(self.along(torch.cat([pooled, given], 1))).unbind(1)
+        # Free logits once put two thirds of a clean head CT on one slice.
+        attention = EVEN * plain.tanh() + STANDING_OUT * stands_out.detach().sigmoid()
+        return attention, stands_out
+
+    def between_slices(self, beside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of gaps and of displaced slices, (B, S) each."""
+        gap, moved = self.faults(self.between(beside.transpose(1, 2))).unbind(1)
+        return gap, moved
+
+
+def _along(width_in: int, width: int) -> nn.Sequential:
+    """Convolutions along the slices, three on either side: (B, width_in, S) -> (B, width, S)."""
+    return nn.Sequential(
+        nn.Conv1d(width_in, width, 3, padding=1, padding_mode="replicate"), nn.GELU(),
+        nn.Conv1d(width, width, 3, padding=2, dilation=2, padding_mode="replicate"), nn.GELU(),
+    )  # fmt: skip
 
 
 def slice_row(score: float, interval: tuple[float, float], body_share: float, severity: dict[str, float]) -> np.ndarray:
@@ -100,9 +122,12 @@ def weighted(scores: torch.Tensor, attention: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def read(head: VolumeHead, rows: Sequence[np.ndarray], thumbs: Sequence[np.ndarray]) -> VolumeOutputs:
+def read(
+    head: VolumeHead, rows: Sequence[np.ndarray], thumbs: Sequence[np.ndarray], beside: np.ndarray
+) -> VolumeOutputs:
     """The head's reading of one volume, with probabilities in place of logits; attention sums to 1."""
-    out = head(torch.from_numpy(np.stack(rows))[None], torch.from_numpy(np.stack(thumbs).astype(np.float32))[None])
+    given = (np.stack(rows), np.stack(thumbs), beside)
+    out = head(*(torch.from_numpy(np.asarray(part, np.float32))[None] for part in given))
     return VolumeOutputs(
         out.attention[0].softmax(-1), out.stands_out[0].sigmoid(), out.gap[0].sigmoid(), out.moved[0].sigmoid()
     )

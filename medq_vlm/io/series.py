@@ -41,6 +41,7 @@ class Stack:
     spacing_mm: float | None  # between slices; None for one place or unknown positions
     view: str | None  # "axial", "coronal", "sagittal", "oblique"; None without orientation
     warnings: tuple[str, ...]
+    breaks: tuple[int, ...] = ()  # frames whose next one is no neighbour: slices are missing, or it is another time
 
 
 def stacks(frames: list[Frame]) -> list[Stack]:
@@ -163,13 +164,14 @@ def _stack(frames: list[Frame], notes: tuple[str, ...]) -> Stack:
         else:
             places.append([frame])
     if len(places) == 1:  # a cine or repeated image of one place: time order
-        return Stack(tuple(by_number), None, view, notes)
+        return Stack(tuple(by_number), None, view, notes, tuple(range(len(by_number) - 1)))
     notes += _repeats(places)
     firsts = [place[0] for place in places]
     steps = np.diff([along[id(f)] for f in firsts])
     spacing = float(np.median(steps))
     notes += _gaps(steps, spacing) + _tilt(firsts, normal)
-    return Stack(tuple(firsts), spacing, view, notes)
+    breaks = tuple(int(i) for i in np.flatnonzero(steps > GAP * spacing))
+    return Stack(tuple(firsts), spacing, view, notes, breaks)
 
 
 def _repeats(places: list[list[Frame]]) -> tuple[str, ...]:

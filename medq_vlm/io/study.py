@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from pydicom import Dataset
@@ -97,10 +98,15 @@ def _sample(study: Study, stack: Stack) -> ImageSample:
     filled = _fill(study, stack, members)
     if filled.about is None:
         raise next(iter(filled.failed.values()))
-    out, valid, notes = filled.pixels, filled.valid, stack.warnings
+    out, valid, notes, breaks = filled.pixels, filled.valid, stack.warnings, stack.breaks
     if filled.failed:
         keep = [row for row, frame in enumerate(stack.frames) if frame.source not in filled.failed]
         out, valid = out[keep], None if valid is None else valid[keep]
+        breaks = tuple(
+            row
+            for row, (one, other) in enumerate(pairwise(keep))
+            if set(range(one, other)) & {*breaks, *range(one + 1, other)}
+        )
         notes += (f"{len(filled.failed)} of {len(members)} files of the series could not be read.",)
     ds, claim, index = filled.about
     hashes = sorted(study.scans[member].sha256 for member in members)
@@ -122,6 +128,7 @@ def _sample(study: Study, stack: Stack) -> ImageSample:
             bits=claim.bits_stored,
             lossy=pixels.is_lossy(ds),
             warnings=(*notes, *told.warnings),
+            breaks=breaks,
             path=study.sources[members[0]].path if len(members) == 1 else study.path,
             sha256=joined_hash(hashes),
         )
