@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ from medq_vlm.evidence.neighbours import OF_STEPS
 from medq_vlm.pipeline import MedQ
 from medq_vlm.schema import ImageSample
 from training.loop import MovingAverage, load_state, save_state, warm_cosine
-from training.volumes import Arrays, contents, measured_steps, read_slices
+from training.volumes import Arrays, Make, contents, measured_steps, read_slices
 
 RATE = 2e-3
 BETWEEN = ("between", "faults")  # layers of what lies between slices
@@ -59,7 +60,10 @@ def kept(folder: Path, name: str, make: Callable[[np.random.Generator], Iterable
         found = list(make(np.random.default_rng([seed, key])))
         waiting = path.with_suffix(".part")
         with waiting.open("wb") as file:
-            np.savez(file, **{f"{n}.{field}": values for n, row in enumerate(found) for field, values in row.items()})
+            arrays: dict[str, Any] = {
+                f"{n}.{key}": values for n, row in enumerate(found) for key, values in row.items()
+            }
+            np.savez(file, **arrays)
         waiting.replace(path)
     trials: dict[int, Trial] = defaultdict(dict)
     with np.load(path, allow_pickle=False) as file:
@@ -80,12 +84,11 @@ def slices_of(args: argparse.Namespace, folder: Path, medq: MedQ, split: str, ph
 
     found = []
     for name, clean in contents(args.data, split, phantoms, args.most_slices, 1):
-        found += kept(
-            folder / split,
-            name,
-            lambda rng, n=name, c=clean: read_slices(n, c(rng), args.faults, score, rng),
-            args.seed,  # type: ignore[misc]
-        )
+
+        def read(rng: np.random.Generator, name: str = name, clean: Make = clean) -> Iterable[Arrays]:
+            return read_slices(name, clean(rng), args.faults, score, rng)
+
+        found += kept(folder / split, name, read, args.seed)
         print(f"{split} {name}: {len(found)} trials", flush=True)
     return found
 
@@ -94,7 +97,11 @@ def steps_of(args: argparse.Namespace, folder: Path, split: str, phantoms: int) 
     """Volumes whose neighbours were measured."""
     found = []
     for name, clean in contents(args.data, split, phantoms, int(LONGER * args.most_slices), PARTS):
-        found += kept(folder / split, name, lambda rng, n=name, c=clean: measured_steps(n, c(rng), rng), args.seed)  # type: ignore[misc]
+
+        def measure(rng: np.random.Generator, name: str = name, clean: Make = clean) -> Iterable[Arrays]:
+            return measured_steps(name, clean(rng), rng)
+
+        found += kept(folder / split, name, measure, args.seed)
         print(f"{split} {name}: {len(found)} trials between slices", flush=True)
     return found
 
