@@ -226,18 +226,22 @@ def _fluorescence(c: Chance, g: Grid) -> np.ndarray:
     return glow[..., None] * np.array(tint, np.float32)
 
 
+def _seen(density: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """(H, W, 3) 0 to 1 of stain densities before a lamp (3,)."""
+    return light * 10 ** (-np.clip(density, 0, 3))
+
+
 def draw(c: Chance, size: int) -> ImageSample:
     """One 8-bit colour field of view; anatomy "tissue section", "blood smear" or none."""
     shape = sides(c, size, 1.35, 1.0)
     g = Grid(c, shape, 0.0)
     kind = c.choose(("section", "section", "section", "smear", "smear", "cytology", "fluorescence"))
-    density, rgb = None, None
-    if kind in ("smear", "cytology"):
+    if kind == "fluorescence":
+        rgb = _fluorescence(c, g)
+    elif kind in ("smear", "cytology"):
         density = _smear(c, g) if kind == "smear" else _cytology(c, g)
         lamps = ((0.93, 0.91, 0.84), (0.9, 0.9, 0.93), (0.95, 0.93, 0.9), (0.86, 0.85, 0.8), (0.93, 0.88, 0.9))
-        light = np.array(c.choose(lamps), np.float32) * c.between(0.85, 1.05)
-    elif kind == "fluorescence":
-        rgb = _fluorescence(c, g)
+        rgb = _seen(density, np.array(c.choose(lamps), np.float32) * c.between(0.85, 1.05))
     else:
         h, e = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         if c.toss(0.08):
@@ -250,9 +254,7 @@ def draw(c: Chance, size: int) -> ImageSample:
         haem = HAEMATOXYLIN * turn_h * c.between(0.9, 1.4)
         eos = (EOSIN * c.between(0.5, 0.85) + np.array([0.08, 0, 0.08], np.float32)) * turn_e * c.between(0.7, 1.2)
         density = np.clip(h, 0, None)[..., None] * haem + np.clip(e, 0, None)[..., None] * eos
-        light = np.array([0.96, 0.95, 0.97], np.float32)
-    if rgb is None:
-        rgb = light * 10 ** (-np.clip(density, 0, 3))
+        rgb = _seen(density, np.array([0.96, 0.95, 0.97], np.float32))
     rgb *= 1 + (0.015 * smooth_field(c, shape, 0.9 / g.px))[..., None]
     loose = kind != "section"
     pixels = camera(c, rgb, c.between(0.4, 1.3 if loose else 0.65), c.between(0.003 if loose else 0.004, 0.009))

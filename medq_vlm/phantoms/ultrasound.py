@@ -113,7 +113,9 @@ def _joint(c: Chance, g: Grid, db: np.ndarray) -> None:
             spot = (at[0] + 0.2 * size * float(c.normal()), at[1] + 0.15 * size * float(c.normal()))
             blend(db, g.ellipse(spot, (size * c.between(0.15, 0.4),) * 2, 0.0, lobes(c, 0.1), 6.0), c.between(10, 24))
     else:
-        _bone(c, g, db, at[0], size, at[1] - size + size * (1 - np.sqrt(np.clip(1 - ((g.x - at[0]) / size) ** 2, 0, 1))))
+        _bone(
+            c, g, db, at[0], size, at[1] - size + size * (1 - np.sqrt(np.clip(1 - ((g.x - at[0]) / size) ** 2, 0, 1)))
+        )
     if shaft:
         side = c.choose((-1.0, 1.0))
         middle, length = at[0] + side * (size * c.between(0.6, 1.2)), c.between(0.3, 0.9)
@@ -200,9 +202,7 @@ def draw(c: Chance, size: int) -> ImageSample:
     db += c.between(4, 12) * np.exp(-(g.y + half) / 0.02)
     scale = size / 448
     axial_px = c.between(0.7, 2.4)  # probes and depths differ: fine grain to coarse blobs
-    tone = _image(
-        c, db, axial_px * scale, axial_px * c.between(1.3, 2.6) * scale, c.integer(1, 7), c.between(45, 75)
-    )
+    tone = _image(c, db, axial_px * scale, axial_px * c.between(1.3, 2.6) * scale, c.integer(1, 7), c.between(45, 75))
     if c.toss(0.6):  # speckle reduction of modern scanners
         tone = gaussian_filter(tone, c.between(0.3, 0.9))
     tone = np.clip((tone - c.between(0.0, 0.15)) / c.between(0.8, 0.95), 0, 1) ** c.between(0.9, 1.4)
