@@ -54,16 +54,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     data = Shards(args.shards, "train", ViewConfig())
+    left = np.isin(data.labels["source"], args.leave)
+    rows = np.flatnonzero(left & data.labels["medical"])
+    if not len(rows):
+        raise ValueError(f"No medical version of {', '.join(args.leave)} in {args.shards}.")
     model = checkpoint.load(args.base).model.requires_grad_(True)
     features = cached(args.features, model, data, len(data), HEAD_TILES)
     for parameter in model.clip.visual.parameters():
         parameter.requires_grad_(False)
-    left = np.isin(data.labels["source"], args.leave)
     quads = np.flatnonzero(~left.reshape(-1, VERSIONS).any(1))
     torch.manual_seed(args.seed)
     model.load_state_dict(one_run(model, features, data, args, 0, quads=quads))
     fit_second(model, data, args.second_opinions, args.seed, ~left)
-    rows = np.flatnonzero(left)
     model.eval()
     anchors, parts = model.anchors().detach(), []
     with torch.no_grad():
