@@ -25,6 +25,7 @@ from training.validation import Figures, macro_f1
 
 THRESHOLDS = np.arange(0.2, 2.51, 0.1)
 POOLED_CASES = 20
+UNFAMILIAR_SHARE = 0.25  # of the score map: a half lets too many bad images of known sources pass as usable
 COVERAGE = 0.92  # on validation subjects, for 0.9 on sources never seen
 
 
@@ -56,22 +57,26 @@ def predictions(model: Scorer, features: Features, data: Shards) -> Predictions:
 def calibrate(found: Predictions, data: Shards, strange: Unfamiliar | None = None) -> checkpoint.Calibration:
     """Monotone score map, interval width, per-kind reporting thresholds and clean reference quantiles.
 
-    With versions of sources that were left out of a training, the map and the interval are made half for them.
+    With versions of sources that were left out of a training, the map is made in part, the interval half for them.
     """
     lab = {key: value[: len(found.score)] for key, value in data.labels.items()}
     medical = lab["medical"]
     raw, quality = found.score[medical], lab["quality"][medical]
-    distribution, wanted, weight = found.distribution[medical], quality, np.full(len(raw), 1.0 / len(raw))
+    distribution, wanted = found.distribution[medical], quality
     if strange is not None:
         distribution = np.concatenate([distribution, strange.distribution])
         wanted = np.concatenate([wanted, strange.quality])
-        weight = np.concatenate([weight, np.full(len(strange.quality), 1.0 / len(strange.quality))])
+    known = np.arange(len(wanted)) < len(raw)
+
+    def weight(share: float) -> np.ndarray:
+        return np.where(known, (1 - share) / known.sum(), share / max(1, (~known).sum()))
+
     bins = np.linspace(0, 4, vocab.SCORE_BINS)
     said = distribution @ bins
-    knots_raw, knots_to = _monotone_knots(said, wanted, weight)
+    knots_raw, knots_to = _monotone_knots(said, wanted, weight(UNFAMILIAR_SHARE))
     spread = np.sqrt(((bins - said[:, None]) ** 2 * distribution).sum(1))
     error = np.abs(np.interp(said, knots_raw, knots_to) - wanted) / np.maximum(spread, 0.05)
-    scale = float(_weighted_quantile(error, weight, np.array([COVERAGE]))[0])
+    scale = float(_weighted_quantile(error, weight(0.5), np.array([COVERAGE]))[0])
     score = np.interp(raw, knots_raw, knots_to)
     clean = quality >= 4.0
     modality = lab["modality"][medical]
@@ -210,9 +215,14 @@ def _story(record: dict) -> str:
         if now["head_epochs"]:
             rate = f", rate {now['head_rate']:g}" if now.get("head_rate") else ""
             samples = f" on {now['head_samples']} of them" if now.get("head_samples") else ""
-            passes.append(f"head {now['head_epochs']} epochs{samples}, mean of {now.get('head_runs', 3)} runs{rate}")
+            mean = f", mean of {now['head_runs']} runs" if now.get("head_runs", 1) > 1 else ""
+            passes.append(f"head {now['head_epochs']} epochs{samples}{mean}{rate}")
         if now.get("second_opinions"):
             passes.append(f"{now['second_opinions']} networks on the statistics alone")
+        if now.get("calibrated_on_left_out"):
+            passes.append(
+                f"calibrated on {now['calibrated_on_left_out']} versions of sources that a training left out, too"
+            )
         start = f", from {now['base']}" if now.get("base") else ""
         lines.append(f"- {now['samples']} degraded versions: {'; '.join(passes) or 'calibration alone'}{start}")
         now = now.get("before")
