@@ -30,6 +30,7 @@ class ScorerConfig:
     dropout: float = 0.1  # on tokens and query outputs while training
     statistics: int = 0  # length of the statistics vector; 0 switches it off
     use_tower: bool = True  # False: statistics alone, the baseline to beat
+    second_opinions: int = 0  # small networks that score from the statistics alone and count half; 0 leaves them out
 
 
 @dataclass(frozen=True)

@@ -84,3 +84,19 @@ def test_a_kinds_prompt_moves_its_own_severity(model: Scorer) -> None:
         after = model.fuse(*args, changed).kinds[0]
     assert not torch.allclose(before[1], after[1])
     assert torch.allclose(before[0], after[0])
+
+
+def test_second_opinions_count_half_and_can_be_left_out() -> None:
+    torch.manual_seed(0)
+    model = Scorer(ScorerConfig(statistics=7, second_opinions=2)).eval()
+    width = model.pooled_width
+    with torch.no_grad():
+        ones = torch.ones(1, 1, width), torch.ones(1, width), torch.ones(1, 7)
+        args = (*ones, torch.tensor([0]), model.anchors())
+        both, head = model.fuse(*args), model.fuse(*args, alone=True)
+        assert model.second is not None
+        second = model.second(model.standardised(args[2]), torch.zeros(1, model.prior_in.in_features))
+    mean = (head.score.softmax(-1) + second.exp()) / 2
+    assert torch.allclose(both.score.softmax(-1), mean, atol=1e-5)
+    assert float(second.exp().sum()) == pytest.approx(1.0, abs=1e-5)
+    assert torch.equal(both.kinds, head.kinds)

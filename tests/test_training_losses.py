@@ -39,10 +39,11 @@ def labels(quality_of: list[float], quad: list[int]) -> Labels:
 
 
 def test_rank_loss_compares_versions_of_one_content_alone() -> None:
-    known = labels([4.0, 1.0, 0.0], [0, 0, 1])
-    right, wrong = torch.tensor([3.0, 1.0, 5.0]), torch.tensor([1.0, 3.0, 5.0])
-    assert float(rank_loss(right, known)) < 0.01 < float(rank_loss(wrong, known))
-    assert float(rank_loss(right, labels([4.0, 1.0, 0.0], [0, 1, 2]))) == 0.0
+    quality, medical = torch.tensor([4.0, 1.0, 0.0]), torch.ones(3)
+    right, wrong, together = torch.tensor([3.0, 1.0, 5.0]), torch.tensor([1.0, 3.0, 5.0]), torch.tensor([0, 0, 1])
+    assert float(rank_loss(right, quality, together, medical)) < 0.01
+    assert float(rank_loss(wrong, quality, together, medical)) > 0.01
+    assert float(rank_loss(right, quality, torch.arange(3), medical)) == 0.0
 
 
 def test_an_attribute_is_as_bad_as_its_worst_kind() -> None:

@@ -11,7 +11,7 @@ import pytest
 from medq_vlm import checkpoint, vocab
 from medq_vlm.config import ViewConfig
 from medq_vlm.phantoms import phantom
-from training import synthesize, train_quality
+from training import leave_out, synthesize, train_quality
 from training.data import Shards
 from training.rendering import as_picture, render_after, render_before
 from training.sources import HELD_OUT_SOURCES, split_of
@@ -62,6 +62,16 @@ def test_training_resumes_and_writes_weights_that_load(shards: Path, tmp_path: P
     assert loaded.meta["held_out_sources"] == list(HELD_OUT_SOURCES)
     assert loaded.anchors.shape[0] > 200
     assert "Not a medical device" in (tmp_path / "nano" / "CARD.md").read_text()
+    nobody = ["--shards", str(shards), "--features", str(tmp_path), "--base", "nano", "--leave", "nobody"]
+    with pytest.raises(ValueError, match="No medical version of nobody"):
+        leave_out.main([*nobody, "--out", str(tmp_path / "unfamiliar.npz")])
+    score = np.eye(vocab.SCORE_BINS)
+    np.savez(tmp_path / "unfamiliar.npz", distribution=score, quality=np.full(len(score), 3.0))
+    further = ["--base", str(tmp_path / "nano"), "--steps", "0", "--unfamiliar", str(tmp_path / "unfamiliar.npz")]
+    train_quality.main(["--shards", str(shards), "--out", str(tmp_path / "more"), "--head-epochs", "0", *further])
+    record = checkpoint.load(str(tmp_path / "more" / "nano")).meta["training"]
+    assert (record["before"]["head_epochs"], record["calibrated_on_left_out"]) == (1, len(score))
+    assert "head 1 epochs" in (tmp_path / "more" / "nano" / "CARD.md").read_text()
 
 
 def test_a_subject_is_on_one_side_of_the_split() -> None:

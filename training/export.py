@@ -18,12 +18,14 @@ from medq_vlm.encoder.foreign import is_foreign
 from medq_vlm.encoder.scorer import Scorer
 from training.data import Shards
 from training.fit_head import Features, run_head
+from training.leave_out import Unfamiliar
 from training.losses import VALID
 from training.sources import HELD_OUT_GROUPS, HELD_OUT_SOURCES
 from training.validation import Figures, macro_f1
 
 THRESHOLDS = np.arange(0.2, 2.51, 0.1)
 POOLED_CASES = 20
+UNFAMILIAR_SHARE = 0.25  # of the score map: a half lets too many bad images of known sources pass as usable
 COVERAGE = 0.92  # on validation subjects, for 0.9 on sources never seen
 
 
@@ -52,15 +54,30 @@ def predictions(model: Scorer, features: Features, data: Shards) -> Predictions:
     return Predictions(*(torch.cat(p).cpu().numpy() for p in zip(*parts, strict=True)))
 
 
-def calibrate(found: Predictions, data: Shards) -> checkpoint.Calibration:
-    """Monotone score map, interval width, per-kind reporting thresholds and clean reference quantiles."""
+def calibrate(found: Predictions, data: Shards, strange: Unfamiliar | None = None) -> checkpoint.Calibration:
+    """Monotone score map, interval width, per-kind reporting thresholds and clean reference quantiles.
+
+    With versions of sources that were left out of a training, the map is made in part, the interval half for them.
+    """
     lab = {key: value[: len(found.score)] for key, value in data.labels.items()}
     medical = lab["medical"]
     raw, quality = found.score[medical], lab["quality"][medical]
-    knots_raw, knots_to = _monotone_knots(raw, quality)
+    distribution, wanted = found.distribution[medical], quality
+    if strange is not None:
+        distribution = np.concatenate([distribution, strange.distribution])
+        wanted = np.concatenate([wanted, strange.quality])
+    known = np.arange(len(wanted)) < len(raw)
+
+    def weight(share: float) -> np.ndarray:
+        return np.where(known, (1 - share) / known.sum(), share / max(1, (~known).sum()))
+
+    bins = np.linspace(0, 4, vocab.SCORE_BINS)
+    said = distribution @ bins
+    knots_raw, knots_to = _monotone_knots(said, wanted, weight(UNFAMILIAR_SHARE))
+    spread = np.sqrt(((bins - said[:, None]) ** 2 * distribution).sum(1))
+    error = np.abs(np.interp(said, knots_raw, knots_to) - wanted) / np.maximum(spread, 0.05)
+    scale = float(_weighted_quantile(error, weight(0.5), np.array([COVERAGE]))[0])
     score = np.interp(raw, knots_raw, knots_to)
-    spread = np.sqrt(((np.linspace(0, 4, vocab.SCORE_BINS) - raw[:, None]) ** 2 * found.distribution[medical]).sum(1))
-    scale = float(np.quantile(np.abs(score - quality) / np.maximum(spread, 0.05), COVERAGE))
     clean = quality >= 4.0
     modality = lab["modality"][medical]
     reference = {
@@ -75,11 +92,17 @@ def calibrate(found: Predictions, data: Shards) -> checkpoint.Calibration:
     )  # fmt: skip
 
 
-def _monotone_knots(raw: np.ndarray, quality: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _weighted_quantile(values: np.ndarray, weight: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    order = np.argsort(values)
+    reached = np.cumsum(weight[order]) - weight[order] / 2
+    return np.interp(levels * weight.sum(), reached, values[order])
+
+
+def _monotone_knots(raw: np.ndarray, quality: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nine knots of the isotonic regression of quality on the raw score, the ends kept at 0 and 4."""
     order = np.argsort(raw)
-    fitted = isotonic_regression(quality[order]).x
-    at = np.quantile(raw, np.linspace(0.02, 0.98, 9))
+    fitted = isotonic_regression(quality[order], weights=weight[order]).x
+    at = _weighted_quantile(raw, weight, np.linspace(0.02, 0.98, 9))
     width = max(20, len(raw) // 30)
     position = np.searchsorted(raw[order], at)
     to = [float(fitted[max(0, p - width) : p + width].mean()) for p in position]
@@ -126,7 +149,8 @@ def _medical_threshold(probability: np.ndarray, medical: np.ndarray) -> float:
 def export(model: Scorer, features: Features, check: Shards, train: Shards, args: argparse.Namespace) -> None:
     """Calibrate and write the folder `args.out / "nano"`, or "clinical" for towers that are not ours."""
     found = predictions(model, features, check)
-    calibration = calibrate(found, check)
+    strange = Unfamiliar.load(args.unfamiliar) if args.unfamiliar else None
+    calibration = calibrate(found, check, strange)
     lab = {key: value[: len(found.score)] for key, value in check.labels.items()}
     record = args.out / "tower" / "progress.json"  # none where the tower of --base was kept
     steps = json.loads(record.read_text())["step"] if record.is_file() else 0
@@ -136,7 +160,9 @@ def export(model: Scorer, features: Features, check: Shards, train: Shards, args
         "held_out_groups": list(HELD_OUT_GROUPS),
         "training": {
             "samples": len(train), "steps": steps, "head_epochs": args.head_epochs,
-            "base": Path(args.base).name if args.base else None,
+            "head_runs": args.head_runs, "head_rate": args.head_rate, "second_opinions": model.config.second_opinions,
+            "calibrated_on_left_out": 0 if strange is None else len(strange.quality),
+            "base": Path(args.base).name if args.base else None, "before": _before(args.base),
             "sources": _counts(train.labels["source"]),
             "task_map": [round(v, 4) for v in train.task_map],
             "revision": _revision(),
@@ -152,6 +178,14 @@ def export(model: Scorer, features: Features, check: Shards, train: Shards, args
     checkpoint.save(folder, model, train.view, calibration, extra)
     (folder / "CARD.md").write_text(card(extra, folder.name))
     print(f"wrote {folder}: {extra['validation']}", flush=True)
+
+
+def _before(base: str | None) -> dict | None:
+    """The training record of the weights that were gone on from, which holds that of those before them."""
+    if base is None:
+        return None
+    record = json.loads((checkpoint.preset_folder(base) / "meta.json").read_text())["training"]
+    return {key: value for key, value in record.items() if key not in ("sources", "task_map")}
 
 
 def _utility_srcc(utility: np.ndarray, task_loss: np.ndarray) -> list[float]:
@@ -172,6 +206,29 @@ def _revision() -> str:
     return run.stdout.strip() or "not a git checkout"
 
 
+def _story(record: dict) -> str:
+    """One line for each training in a record, the last first: what it saw and which passes it had."""
+    lines: list[str] = []
+    now: dict | None = record
+    while now:
+        passes = [f"tower {now['steps']} steps"] if now["steps"] else []
+        if now["head_epochs"]:
+            rate = f", rate {now['head_rate']:g}" if now.get("head_rate") else ""
+            samples = f" on {now['head_samples']} of them" if now.get("head_samples") else ""
+            mean = f", mean of {now['head_runs']} runs" if now.get("head_runs", 1) > 1 else ""
+            passes.append(f"head {now['head_epochs']} epochs{samples}{mean}{rate}")
+        if now.get("second_opinions"):
+            passes.append(f"{now['second_opinions']} networks on the statistics alone")
+        if now.get("calibrated_on_left_out"):
+            passes.append(
+                f"calibrated on {now['calibrated_on_left_out']} versions of sources that a training left out, too"
+            )
+        start = f", from {now['base']}" if now.get("base") else ""
+        lines.append(f"- {now['samples']} degraded versions: {'; '.join(passes) or 'calibration alone'}{start}")
+        now = now.get("before")
+    return "\n".join(lines)
+
+
 def card(extra: dict, name: str = "nano") -> str:
     """The model card, from the same numbers as meta.json."""
     sources = "\n".join(f"| {name} | {count} |" for name, count in extra["training"]["sources"].items())
@@ -180,7 +237,11 @@ def card(extra: dict, name: str = "nano") -> str:
 Scores the technical quality of a medical image from 0 to 4 and names degradations. Not a medical device; simulated
 degradations on few subjects; see the README for the measured limits.
 
-Trained on {extra["training"]["samples"]} degraded versions of these sources (licences in training/SOURCES.md):
+How these weights came to be, the last training first:
+
+{_story(extra["training"])}
+
+The last training's versions by source (licences in training/SOURCES.md):
 
 | source | versions |
 |---|---|

@@ -14,6 +14,7 @@ from medq_vlm.encoder.foreign import is_foreign
 from medq_vlm.encoder.scorer import UNKNOWN, Outputs, Scorer
 from training import wordings
 from training.data import Shards, _three, decode
+from training.fit_second import fit_second
 from training.loop import MovingAverage, warm_cosine
 from training.losses import quality_loss, wording_loss
 from training.synthesize import VERSIONS
@@ -123,8 +124,9 @@ def run_head(
     given: torch.Tensor,
     anchors: torch.Tensor,
     prior: torch.Tensor | None = None,
+    alone: bool = False,
 ) -> Outputs:
-    """Fuse cached features; statistics (B, F), padded (B, V) and prior (B, E) belong to the samples `index`."""
+    """`fuse` of cached features; statistics (B, F), padded (B, V) and prior (B, E) belong to the samples `index`."""
     device = model.queries.device
     return model.fuse(
         torch.from_numpy(features.tiles[index].astype(np.float32)).to(device),
@@ -134,6 +136,7 @@ def run_head(
         anchors,
         torch.from_numpy(padded).to(device),
         prior,
+        alone,
     )
 
 
@@ -168,13 +171,13 @@ def fit_head(
 
 def one_run(
     model: Scorer, features: Features, data: Shards, args: argparse.Namespace, run: int,
-    modality: bool = True, described: bool = True,
+    modality: bool = True, described: bool = True, quads: np.ndarray | None = None,
 ) -> dict[str, torch.Tensor]:  # fmt: skip
-    """One run over the cached features; its averaged weights.
+    """One run over the cached features, of the given `quads` or of all; its averaged weights.
 
     Without `modality` it is never told, without `described` no acquisition description is read (training/ablate.py).
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    parameters = [p for name, p in model.named_parameters() if p.requires_grad and not name.startswith("second.")]
     text = {id(p) for p in model.clip.parameters()}
     text_rate = READY_TEXT_RATE if is_foreign(model.config.clip) else TEXT_RATE
     groups = [
@@ -183,8 +186,8 @@ def one_run(
     ]
     optimiser = torch.optim.AdamW(groups, lr=args.head_rate, weight_decay=0.05)
     average = MovingAverage(model, 0.99)
-    quads = len(features) // VERSIONS
-    per_epoch = max(1, quads * VERSIONS // HEAD_BATCH)
+    quads = np.arange(len(features) // VERSIONS) if quads is None else quads
+    per_epoch = max(1, len(quads) * VERSIONS // HEAD_BATCH)
     total, step = per_epoch * args.head_epochs, 0
     anchors = torch.empty(0)
     model.train()
@@ -205,7 +208,7 @@ def one_run(
             given = labels.given if modality else torch.full_like(labels.given, UNKNOWN)
             prior = model.read_prior(labels.texts if described else [""] * len(index))
             prompts, others = anchors[: -len(texts)], anchors[-len(texts) :]
-            out = run_head(model, features, statistics, index, padded, given, prompts, prior)
+            out = run_head(model, features, statistics, index, padded, given, prompts, prior, alone=True)
             terms = [*quality_loss(out, labels).values(), wording_loss(out, labels, others, meant)]
             loss = torch.stack(terms).sum()
             optimiser.zero_grad()
@@ -253,4 +256,6 @@ def fit_head_and_export(model: Scorer, data: Shards, check: Shards, args: argpar
     if args.head_epochs:
         features = cached(args.out / "features_train", model, data, args.head_samples, HEAD_TILES)
         fit_head(model, features, data, check_features, check, args)
+    if args.second_opinions:
+        fit_second(model, data, args.second_opinions, args.seed)
     export(model, check_features, check, data, args)

@@ -35,11 +35,17 @@ def ranked_probability(logits: torch.Tensor, target: torch.Tensor) -> torch.Tens
     return (logits.softmax(-1).cumsum(-1) - target.cumsum(-1)).square().sum(-1)
 
 
-def rank_loss(score: torch.Tensor, labels: Labels) -> torch.Tensor:
-    """Logistic loss on pairs of versions of one content whose qualities differ by more than 0.25."""
-    same = labels.quad[:, None] == labels.quad[None, :]
-    difference = labels.quality[:, None] - labels.quality[None, :]
-    pairs = same & (difference > 0.25) & (labels.medical[:, None] > 0)
+def score_loss(logits: torch.Tensor, quality: torch.Tensor) -> torch.Tensor:
+    """Cross entropy and ranked probability score of score bins (B, 21) for qualities (B,), one value each."""
+    target = soft_levels(quality, vocab.SCORE_BINS, 4.0 / (vocab.SCORE_BINS - 1))
+    return soft_cross_entropy(logits, target) * 0.3 + ranked_probability(logits, target)
+
+
+def rank_loss(score: torch.Tensor, quality: torch.Tensor, quad: torch.Tensor, medical: torch.Tensor) -> torch.Tensor:
+    """Logistic loss on pairs of versions of one content whose qualities differ by more than 0.25; all (B,)."""
+    same = quad[:, None] == quad[None, :]
+    difference = quality[:, None] - quality[None, :]
+    pairs = same & (difference > 0.25) & (medical[:, None] > 0)
     if not pairs.any():
         return score.sum() * 0.0
     return F.softplus(-3.0 * (score[:, None] - score[None, :])[pairs]).mean()
@@ -49,8 +55,7 @@ def quality_loss(out: Outputs, labels: Labels) -> dict[str, torch.Tensor]:
     """All terms, weighted; the sum is what is minimised."""
     medical = labels.medical > 0
     weight = medical.float() / medical.float().sum().clamp(min=1)
-    target = soft_levels(labels.quality, vocab.SCORE_BINS, 4.0 / (vocab.SCORE_BINS - 1))
-    score = ((soft_cross_entropy(out.score, target) * 0.3 + ranked_probability(out.score, target)) * weight).sum()
+    score = (score_loss(out.score, labels.quality) * weight).sum()
 
     valid = VALID.to(labels.modality.device)[labels.modality.clamp(min=0)] & medical[:, None]
     per_kind = soft_cross_entropy(out.kinds, soft_levels(labels.severities, 5, 1.0))
@@ -70,7 +75,7 @@ def quality_loss(out: Outputs, labels: Labels) -> dict[str, torch.Tensor]:
         "anatomy": 0.1 * anatomy,
         "attributes": 0.3 * attribute,
         "medical": 0.4 * foreign / unseen.sum().clamp(min=1),
-        "rank": 0.5 * rank_loss(out.score_mean(), labels),
+        "rank": 0.5 * rank_loss(out.score_mean(), labels.quality, labels.quad, labels.medical),
         "demand": 0.3 * F.smooth_l1_loss(out.demand, labels.demand),
         "utility": 0.3 * utility_loss(out.utility, labels.utility),
         "balance": BALANCE * balance(out.experts),

@@ -210,6 +210,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--head-epochs", type=int, default=16, help="0 keeps the head of the tower pass")
     parser.add_argument("--head-rate", type=float, default=1e-3, help="6e-4 for the head of a trained --base")
     parser.add_argument("--head-runs", type=int, default=3, help="whose mean is kept")
+    parser.add_argument("--second-opinions", type=int, default=3, help="networks on the statistics alone; 0: none new")
+    parser.add_argument("--unfamiliar", type=Path, help="of training.leave_out: calibrate on sources left out, too")
     parser.add_argument("--head-samples", type=int, default=100_000, help="cache features of at most so many")
     parser.add_argument("--batch", type=int, default=64, help="samples in a step, whole quads; fewer need less memory")
     parser.add_argument("--rate", type=float, default=2e-3)

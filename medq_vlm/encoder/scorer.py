@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -72,6 +73,31 @@ class OneExpert(nn.Linear):
         return super().forward(x), x.new_ones(len(x), 1)
 
 
+class SecondOpinion(nn.Module):
+    """Small networks that score from the standardised statistics alone, and ask what the description asks.
+
+    On contents that nobody trained on they are wrong elsewhere than the tower is, and less sure of it.
+    """
+
+    def __init__(self, statistics: int, embed: int, count: int) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(statistics, 128), nn.GELU(), nn.Dropout(0.3),
+                nn.Linear(128, 64), nn.GELU(), nn.Dropout(0.3),
+                nn.Linear(64, vocab.SCORE_BINS),
+            )
+            for _ in range(count)
+        )  # fmt: skip
+        self.asked = nn.Linear(embed, vocab.SCORE_BINS, bias=False)  # no bias: no description, no effect
+        nn.init.zeros_(self.asked.weight)
+
+    def forward(self, stats: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
+        """Statistics (B, F), prior (B, E) -> logarithm of the mean distribution (B, 21)."""
+        each = torch.stack([network(stats) + self.asked(prior) for network in self.networks])  # N B 21
+        return each.log_softmax(-1).logsumexp(0) - math.log(len(self.networks))
+
+
 class Scorer(nn.Module):
     """Weights of the towers and of the fusion head."""
 
@@ -126,7 +152,20 @@ class Scorer(nn.Module):
         )
         self.to_medical = nn.Linear(dim, 1)
         self.to_utility = nn.Linear(dim, 1)
+        self.second: SecondOpinion | None = None
+        if config.second_opinions:
+            self.take_second_opinions(config.second_opinions)
         self.register_buffer("prompt_ids", self.tokenize(prompts.all_texts()), persistent=False)
+
+    def take_second_opinions(self, count: int) -> SecondOpinion:
+        """Put fresh networks beside the head, as after it was trained (training/fit_second.py)."""
+        self.config = replace(self.config, second_opinions=count)
+        self.second = SecondOpinion(self.config.statistics, self.clip.text.output_dim, count)
+        return self.second
+
+    def standardised(self, statistics: torch.Tensor) -> torch.Tensor:
+        """Raw statistics (B, F) in standard deviations of the training images, within 6."""
+        return ((statistics - self.statistics_mean) / self.statistics_std).clamp(-6, 6)
 
     def maps(self, planes: torch.Tensor) -> list[torch.Tensor]:
         """Views (B, 1 or 3, H, W) -> the image tower's feature maps (B, C, h, w)."""
@@ -168,14 +207,15 @@ class Scorer(nn.Module):
     def fuse(
         self, tiles: torch.Tensor, whole: torch.Tensor, statistics: torch.Tensor, modality: torch.Tensor,
         anchors: torch.Tensor, tile_mask: torch.Tensor | None = None, prior: torch.Tensor | None = None,
+        alone: bool = False,
     ) -> Outputs:  # fmt: skip
-        """Pooled features -> logits.
+        """Pooled features -> logits; `alone`: the head's own score, without second opinions, as it is trained.
 
         tiles (B, V, P), whole (B, P), statistics (B, F) raw, modality (B,) ids with UNKNOWN, anchors (T, E),
         tile_mask (B, V) True where a tile is padding, prior (B, E) of `read_prior`.
         """
         b = tiles.shape[0]
-        stats = ((statistics - self.statistics_mean) / self.statistics_std).clamp(-6, 6)
+        stats = self.standardised(statistics)
         stat = self.statistics_in(stats if self.config.statistics else tiles.new_zeros(b, 1))
         prior = prior if prior is not None else tiles.new_zeros(b, self.prior_in.in_features)
         context = self.modality_in(modality) + self.prior_in(prior)
@@ -193,7 +233,11 @@ class Scorer(nn.Module):
         query = self.queries + self.prior_query(prior)[:, None]
         read = self._read(query, sequence, mask)
         features = self.mix(torch.cat([read.flatten(1), stat, context], 1))  # B, D
-        return self._classify(features, read, anchors, prior)
+        out = self._classify(features, read, anchors, prior)
+        if self.second is None or alone:
+            return out
+        both = torch.stack([out.score.log_softmax(-1), self.second(stats, prior)])
+        return replace(out, score=both.logsumexp(0) - math.log(2))
 
     def _read(self, query: torch.Tensor, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`self.attend` of query (B, Q, D) over sequence (B, S, D); mask (B, S) True where there is nothing.

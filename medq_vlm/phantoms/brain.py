@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from medq_vlm.phantoms.painter import Painter
-from medq_vlm.phantoms.shapes import band_noise, edge, lobes
+from medq_vlm.phantoms.shapes import band_noise, edge, lobes, smooth_field
 
 
 def _depth(p: Painter, radii: tuple[float, float], cy: float, shape: np.ndarray) -> np.ndarray:
@@ -18,10 +18,10 @@ def _depth(p: Painter, radii: tuple[float, float], cy: float, shape: np.ndarray)
 def head(p: Painter) -> None:
     """One axial slice; the palette says whether it is CT or which MR weighting."""
     c, g = p.chance, p.grid
-    ry = c.between(0.78, 0.9)
-    rx, cy, shape = ry * c.between(0.76, 0.84), c.between(-0.03, 0.03), lobes(c, 0.012, 3)
-    scalp, skull = c.between(0.03, 0.055), c.between(0.05, 0.09)
-    eyes = c.toss(0.25)
+    level = c.choose(("deep", "deep", "deep", "deep", "eyes", "eyes", "vertex", "vertex"))
+    ry = c.between(0.5, 0.85) if level == "vertex" else c.between(0.74, 0.92)
+    rx, cy, shape = ry * c.between(0.72, 0.9), c.between(-0.03, 0.03), lobes(c, 0.014, 3)
+    scalp, skull = c.between(0.025, 0.06), c.between(0.025, 0.09)
     depth = _depth(p, (rx, ry), cy, shape)
     px = g.px
 
@@ -33,8 +33,9 @@ def head(p: Painter) -> None:
     p.whole(inside(scalp * 0.6), "muscle")
     p.whole(inside(scalp * 0.75), "fat")
     p.whole(inside(scalp), "cortex")
-    table = skull * c.between(0.25, 0.38)
-    p.whole(inside(scalp + table) * (1 - inside(scalp + skull - table)), "marrow")
+    table = skull * c.between(0.22, 0.4)  # two tables of dense bone, diploe between them, uneven round the head
+    uneven = 1 + 0.3 * smooth_field(c, g.shape, 0.3 / px)
+    p.whole(inside(scalp + table) * (1 - inside(scalp + skull - table)) * np.clip(uneven, 0, 1), "marrow")
     within = inside(scalp + skull)
     p.whole(within, "csf")
     deep = depth - scalp - skull - c.between(0.004, 0.02)
@@ -57,12 +58,16 @@ def head(p: Painter) -> None:
     p.whole(sulci * brain, "csf")
     fissure = edge(gap - c.between(0.006, 0.014), 1.5 * px) * edge(0.32 * ry - np.abs(g.y - cy), 0.05) * brain
     p.whole(fissure, "csf")
-    (_eyes if eyes else _deep_structures)(p, rx - scalp - skull, ry - scalp - skull, cy)
+    if level != "vertex":  # above the ventricles there is nothing but cortex and white matter
+        (_eyes if level == "eyes" else _deep_structures)(p, rx - scalp - skull, ry - scalp - skull, cy)
+    if level == "deep" and c.toss(0.15):  # the frontal sinus
+        at = (c.between(-0.1, 0.1), cy - ry + scalp + 0.5 * skull)
+        p.fill(g.ellipse(at, (c.between(0.08, 0.2), 0.4 * skull), 0, lobes(c, 0.08)), "gas")
 
 
 def _deep_structures(p: Painter, rx: float, ry: float, cy: float) -> None:
     c, g = p.chance, p.grid
-    ventricle = c.between(0.7, 1.5)
+    ventricle = float(np.exp(c.between(np.log(0.6), np.log(2.4))))  # a young brain to an old one
     for side in (-1, 1):
         for x, y, a, b, turn, tissue in (
             (0.42, 0.02, 0.09, 0.26, -0.25, "deep"),  # putamen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from io import BytesIO
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -52,3 +53,10 @@ def camera(chance: Chance, rgb: np.ndarray, blur_px: float, noise: float) -> np.
     seen = gaussian_filter(rgb, (blur_px, blur_px, 0))
     grain = gaussian_filter(chance.noise.standard_normal(seen.shape, np.float32), (0.5, 0.5, 0)) * 1.8
     return np.clip(np.round((seen + noise * np.sqrt(np.clip(seen, 0.02, 1)) * grain) * 255), 0, 255)
+
+
+def stored(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """(H, W, 3) of 0 to 255 as a JPEG file of good `quality` (85 and more) gives it back."""
+    file = BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file), np.float32)

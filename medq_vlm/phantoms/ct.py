@@ -25,7 +25,7 @@ def _palette(c: Chance, contrast: bool) -> Palette:
     return {
         "air": (-1000, 0), "gas": (-990, 4), "lung": (c.between(-880, -790), c.between(12, 28)),
         "skin": (c.between(-10, 40), 8), "fat": (c.between(-112, -92), c.between(3, 8)),
-        "muscle": (c.between(48, 60), c.between(4, 9)), "cortex": (c.between(650, 1250), 60),
+        "muscle": (c.between(48, 60), c.between(4, 9)), "cortex": (c.between(650, 1500), 60),
         "marrow": (c.between(130, 330), c.between(30, 70)), "blood": (blood, 2), "heart": (c.between(42, 52) + lift, 3),
         "vessel": (blood * 0.8 + 5, 5), "liver": (c.between(50, 64) + lift, c.between(2, 4)),
         "liver_vessel": (blood * 0.7 + 10 if contrast else c.between(34, 44), 2),
@@ -118,8 +118,10 @@ def draw(c: Chance, size: int) -> ImageSample:
             _table(p, bottom - c.between(0.0, 0.03))
         if anatomy in ("abdomen", "hip") and c.toss(0.2):
             _arms(p)
+    bony = anatomy == "head" and c.toss(0.2)  # a bone kernel, whose grain is coarse and no fault
     sharpness = c.between(0.0, 0.5) if anatomy in ("abdomen", "head", "hip") else c.between(0.0, 1.0)
-    sd_hu = c.between(2.5, 5) if anatomy == "head" else c.between(5, 9) + 8 * max(0.0, sharpness - 0.4)
+    sharpness = 0.6 + 0.8 * sharpness if bony else sharpness
+    sd_hu = c.between(1.5, 5) + 14 * bony if anatomy == "head" else c.between(5, 9) + 8 * max(0.0, sharpness - 0.4)
     pixels = acquire(c, p.image, sd_hu, sharpness)
     kernel = "soft" if sharpness < 0.33 else "medium" if sharpness < 0.6 else "sharp"
     kvp, mas = c.choose((100, 120, 120, 140)), c.choose((120, 150, 200, 250, 300))
@@ -127,9 +129,10 @@ def draw(c: Chance, size: int) -> ImageSample:
     place = {"hip": "Pelvis", None: "Body"}.get(anatomy, (anatomy or "").capitalize())
     sentence = f"{place} CT, {kvp} kVp, {mas} mAs, {thickness} mm slices, {kernel} kernel"
     sentence += ", contrast-enhanced" if contrast else ""
-    window = {"head": (40.0, 80.0), "chest": (40.0, 400.0) if c.toss(0.5) else (-600.0, 1500.0)}.get(
-        anatomy or "", (50.0, 400.0)
-    )
+    window = {
+        "head": (500.0, 2500.0) if bony else (40.0, 80.0),
+        "chest": (40.0, 400.0) if c.toss(0.5) else (-600.0, 1500.0),
+    }.get(anatomy or "", (50.0, 400.0))
     fields: dict[str, str | float] = {"kvp": float(kvp), "mas": float(mas), "slice_mm": thickness, "kernel": kernel}
     spacing = fov_mm / min(height, width)
     return sample(

@@ -1,11 +1,12 @@
-"""H&E sections and blood smears: stain densities turned to colour by Beer and Lambert's law."""
+"""Microscopy: sections, smears and cytology as stain densities by Beer and Lambert's law, and glowing nuclei."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from medq_vlm.phantoms.chance import Chance
-from medq_vlm.phantoms.common import camera, sample, sides
+from medq_vlm.phantoms.common import camera, sample, sides, stored
 from medq_vlm.phantoms.generic import abstract
 from medq_vlm.phantoms.shapes import Grid, band_noise, edge, fractal, lobes, smooth_field
 from medq_vlm.schema import ImageSample
@@ -129,27 +130,37 @@ def _tissue(c: Chance, g: Grid, h: np.ndarray, e: np.ndarray) -> None:
 
 
 def _smear(c: Chance, g: Grid) -> np.ndarray:
-    """Blood smear: overlapping red cells with central pallor, white cells with lobed nuclei, platelets."""
+    """Blood smear: overlapping red cells with central pallor, white cells with lobed nuclei, platelets.
+
+    From a field of many small cells to a few large ones, from pale rose to dark or greyish red.
+    """
     shape = g.shape
     density = np.zeros((*shape, 3), np.float32)
-    r = c.between(0.07, 0.15)
+    r = float(np.exp(c.between(np.log(0.03), np.log(0.19))))
     red = np.array(
-        c.choose(((0.05, 0.13, 0.13), (0.06, 0.17, 0.15), (0.1, 0.16, 0.1), (0.05, 0.19, 0.2))), np.float32
-    ) * c.between(0.7, 1.3)
+        c.choose(
+            ((0.05, 0.13, 0.13), (0.06, 0.17, 0.15), (0.1, 0.16, 0.1), (0.05, 0.19, 0.2), (0.09, 0.14, 0.08),
+             (0.12, 0.15, 0.12), (0.03, 0.2, 0.16))
+        ), np.float32,
+    ) * c.between(0.5, 1.6)  # fmt: skip
     half_x, half_y = shape[1] * g.px / 2, shape[0] * g.px / 2
-    for _ in range(int(c.between(0.5, 1.1) * 4 * half_x * half_y / (np.pi * r * r))):
-        at, size = (c.between(-half_x, half_x), c.between(-half_y, half_y)), r * c.between(0.88, 1.1)
-        outline, turn, oval = lobes(c, 0.03), c.between(0, 3), c.between(0.85, 1.0)
+    crowd, irregular = c.between(0.2, 1.3), c.between(0.01, 0.05)
+    deepest, doughnut, rim = c.between(0.2, 0.95), c.between(0.3, 0.55), c.between(0.0, 0.5)
+    flat = c.between(0.0, 0.5)  # where the smear is thick the pallor is lost
+    for _ in range(min(900, int(crowd * 4 * half_x * half_y / (np.pi * r * r)))):
+        at, size = (c.between(-half_x, half_x), c.between(-half_y, half_y)), r * c.between(0.86, 1.12)
+        outline, turn, oval = lobes(c, irregular), c.between(0, 3), c.between(0.82, 1.0)
         where, cover = g.ellipse(at, (size, size * oval), turn, outline, 2.0)
-        pallor = c.between(0.25, 0.75)
+        pallor = deepest * c.between(flat, 1.0)
         rho = g.radius(where, at, (size, size * oval), turn, outline, 2.0)
-        # a biconcave disc: thickest near the rim, pale in the middle
-        body = cover * (1.0 - pallor * np.exp(-((rho / 0.42) ** 2)) - 0.12 * np.clip(rho - 0.85, 0, 1))
-        cell, under = body[..., None] * red, density[where]
+        # a biconcave disc: thickest near the rim, pale in the middle; defocus draws a darker line round it
+        body = 1.0 - pallor * np.exp(-((rho / doughnut) ** 2)) + rim * np.exp(-(((rho - 0.93) / 0.07) ** 2))
+        cell, under = (cover * body)[..., None] * red, density[where]
         density[where] = np.maximum(cell, under) + 0.5 * np.minimum(cell, under)
     grains = fractal(c, shape, 0.5, 10.0)
-    for _ in range(c.integer(0, 2)):
-        at, size = (c.between(-0.7, 0.7), c.between(-0.7, 0.7)), r * c.between(1.5, 2.1)
+    violet = np.array([0.42, 0.56, 0.12], np.float32) * (1 + 0.2 * c.normal(3)) * c.between(0.6, 1.3)
+    for _ in range(c.integer(0, 3) if r > 0.06 else c.integer(1, 9)):
+        at, size = (c.between(-half_x, half_x), c.between(-half_y, half_y)), r * c.between(1.4, 2.2)
         where, cover = g.ellipse(at, (size, size * 0.95), 0, lobes(c, 0.04), 2.5)
         plasma = np.array([0.12, 0.2, 0.07], np.float32) * c.between(0.5, 1.1)
         density[where] += cover[..., None] * (plasma * (1 + 0.25 * grains[where])[..., None] - density[where])
@@ -159,7 +170,7 @@ def _smear(c: Chance, g: Grid) -> np.ndarray:
             spot = (at[0] + 0.38 * size * np.cos(a) * (parts > 1), at[1] + 0.38 * size * np.sin(a) * (parts > 1))
             s = size * (0.7 if parts == 1 else 0.4)
             lobe = g.ellipse(spot, (s, s * c.between(0.7, 1)), a, lobes(c, 0.08), 2.5)
-            purple = np.array([0.42, 0.56, 0.12], np.float32) * (1 + 0.12 * grains[lobe[0]])[..., None]
+            purple = violet * (1 + 0.12 * grains[lobe[0]])[..., None]
             density[lobe[0]] += lobe[1][..., None] * (purple - density[lobe[0]])
     for _ in range(c.integer(0, 12)):
         at, s = (c.between(-half_x, half_x), c.between(-half_y, half_y)), r * c.between(0.15, 0.3)
@@ -168,14 +179,69 @@ def _smear(c: Chance, g: Grid) -> np.ndarray:
     return density
 
 
+def _cytology(c: Chance, g: Grid) -> np.ndarray:
+    """Cells scraped or drawn off: wide thin cytoplasm, folded and overlapping, small dark nuclei, clean background."""
+    shape = g.shape
+    density = np.zeros((*shape, 3), np.float32)
+    half_x, half_y = shape[1] * g.px / 2, shape[0] * g.px / 2
+    r = float(np.exp(c.between(np.log(0.06), np.log(0.4))))
+    tones = np.array(((0.22, 0.1, 0.08), (0.06, 0.2, 0.09), (0.16, 0.13, 0.05), (0.05, 0.12, 0.2)), np.float32)
+    cold, warm = tones[c.integer(0, 3)], tones[c.integer(0, 3)]
+    nucleus = np.array([0.5, 0.5, 0.25], np.float32) * (1 + 0.15 * c.normal(3)) * c.between(0.6, 1.3)
+    share, small = c.between(0.1, 0.35), c.between(0.15, 0.3)
+    grains, veil = fractal(c, shape, 0.6, 14.0), smooth_field(c, shape, 0.3 / g.px)
+    clusters = c.many(-1.0, 1.0, 8).reshape(4, 2) * (half_x, half_y)
+    gathered = c.between(0.0, 1.0)
+    for _ in range(min(300, max(3, int(c.between(0.1, 0.9) * 4 * half_x * half_y / (np.pi * r * r))))):
+        at = np.array([c.between(-half_x, half_x), c.between(-half_y, half_y)])
+        at = at + gathered * 0.8 * (clusters[c.integer(0, 3)] - at)
+        place, size, turn = (float(at[0]), float(at[1])), r * c.between(0.6, 1.2), c.between(0, 3)
+        tint = (warm if c.toss(share) else cold) * c.between(0.5, 1.3)
+        where, cover = g.ellipse(place, (size, size * c.between(0.6, 1.0)), turn, lobes(c, 0.07), 2.0, 2.4)
+        density[where] += (cover * (1 + 0.12 * grains[where] + 0.15 * veil[where]))[..., None] * tint
+        core = small * r * c.between(0.8, 1.3)
+        spot = g.ellipse(place, (core, core * c.between(0.75, 1.0)), turn, lobes(c, 0.05), 1.8)
+        density[spot[0]] += (spot[1] * (1 + 0.15 * grains[spot[0]]))[..., None] * nucleus
+    for _ in range(c.integer(0, 40)):  # white cells and debris
+        place, s = (c.between(-half_x, half_x), c.between(-half_y, half_y)), 0.5 * small * r * c.between(0.6, 1.4)
+        where, cover = g.ellipse(place, (s, s * 0.8), c.between(0, 3), lobes(c, 0.1), 1.6)
+        density[where] += cover[..., None] * nucleus * 0.8
+    return density
+
+
+def _fluorescence(c: Chance, g: Grid) -> np.ndarray:
+    """Glowing nuclei, often in grey, on a dark field with a haze of what lies out of focus; (H, W, 3) 0 to 1."""
+    shape = g.shape
+    glow = np.zeros(shape, np.float32)
+    half_x, half_y = shape[1] * g.px / 2, shape[0] * g.px / 2
+    r = float(np.exp(c.between(np.log(0.02), np.log(0.16))))
+    texture = fractal(c, shape, 0.8, 25.0)
+    for _ in range(min(500, max(4, int(c.between(0.08, 0.5) * 4 * half_x * half_y / (np.pi * r * r))))):
+        at, size = (c.between(-half_x, half_x), c.between(-half_y, half_y)), r * c.between(0.6, 1.25)
+        where, cover = g.ellipse(at, (size, size * c.between(0.6, 1.0)), c.between(0, 3), lobes(c, 0.06), 2.5)
+        level = c.between(0.25, 0.9) * cover * (1 + 0.12 * texture[where])
+        glow[where] = np.maximum(glow[where], level)
+    glow += c.between(0.02, 0.25) * gaussian_filter(glow, r / g.px) + c.between(0.01, 0.06)
+    tint = c.choose(((1.0, 1.0, 1.0), (1.0, 1.0, 1.0), (0.12, 0.3, 1.0), (0.15, 1.0, 0.25)))
+    return glow[..., None] * np.array(tint, np.float32)
+
+
+def _seen(density: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """(H, W, 3) 0 to 1 of stain densities before a lamp (3,)."""
+    return light * 10 ** (-np.clip(density, 0, 3))
+
+
 def draw(c: Chance, size: int) -> ImageSample:
-    """One 8-bit colour field of view; anatomy "tissue section" or "blood smear"."""
+    """One 8-bit colour field of view; anatomy "tissue section", "blood smear" or none."""
     shape = sides(c, size, 1.35, 1.0)
     g = Grid(c, shape, 0.0)
-    smear = c.toss(0.25)
-    if smear:
-        density = _smear(c, g)
-        light = np.array(c.choose(((0.93, 0.91, 0.84), (0.9, 0.9, 0.93), (0.95, 0.93, 0.9))), np.float32)
+    kind = c.choose(("section", "section", "section", "smear", "smear", "cytology", "fluorescence"))
+    if kind == "fluorescence":
+        rgb = _fluorescence(c, g)
+    elif kind in ("smear", "cytology"):
+        density = _smear(c, g) if kind == "smear" else _cytology(c, g)
+        lamps = ((0.93, 0.91, 0.84), (0.9, 0.9, 0.93), (0.95, 0.93, 0.9), (0.86, 0.85, 0.8), (0.93, 0.88, 0.9))
+        rgb = _seen(density, np.array(c.choose(lamps), np.float32) * c.between(0.85, 1.05))
     else:
         h, e = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         if c.toss(0.08):
@@ -188,13 +254,19 @@ def draw(c: Chance, size: int) -> ImageSample:
         haem = HAEMATOXYLIN * turn_h * c.between(0.9, 1.4)
         eos = (EOSIN * c.between(0.5, 0.85) + np.array([0.08, 0, 0.08], np.float32)) * turn_e * c.between(0.7, 1.2)
         density = np.clip(h, 0, None)[..., None] * haem + np.clip(e, 0, None)[..., None] * eos
-        light = np.array([0.96, 0.95, 0.97], np.float32)
-    rgb = light * 10 ** (-np.clip(density, 0, 3))
+        rgb = _seen(density, np.array([0.96, 0.95, 0.97], np.float32))
     rgb *= 1 + (0.015 * smooth_field(c, shape, 0.9 / g.px))[..., None]
-    pixels = camera(c, rgb, c.between(0.4, 0.65), c.between(0.004, 0.009))
-    power = c.choose((20, 40)) if not smear else 100
+    loose = kind != "section"
+    pixels = camera(c, rgb, c.between(0.4, 1.3 if loose else 0.65), c.between(0.003 if loose else 0.004, 0.009))
+    if loose and c.toss(0.5):  # what cameras on microscopes store
+        pixels = stored(pixels, c.integer(85, 96))
+    power = c.choose((20, 40)) if kind != "smear" else 100
     spacing = 0.01 / power * 448 / size
-    fields: dict[str, str | float] = {"magnification": float(power), "stain": "Wright" if smear else "H&E"}
-    anatomy = "blood smear" if smear else "tissue section"
-    sentence = f"Blood smear, Wright stain, {power}x" if smear else f"H&E tissue section, {power}x"
-    return sample(pixels, "histopathology", anatomy, fields, sentence, (None, spacing, spacing))
+    stain = {"section": "H&E", "smear": "Wright", "cytology": "Papanicolaou", "fluorescence": "DAPI"}[kind]
+    fields: dict[str, str | float] = {"magnification": float(power), "stain": stain}
+    anatomy = {"section": "tissue section", "smear": "blood smear"}.get(kind)
+    sentence = {
+        "section": "H&E tissue section", "smear": "Blood smear, Wright stain",
+        "cytology": "Cytology, Papanicolaou stain", "fluorescence": "Fluorescence microscopy of cell nuclei",
+    }[kind]  # fmt: skip
+    return sample(pixels, "histopathology", anatomy, fields, f"{sentence}, {power}x", (None, spacing, spacing))

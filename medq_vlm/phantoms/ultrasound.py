@@ -85,6 +85,57 @@ def _organ(c: Chance, g: Grid, db: np.ndarray) -> None:
         blend(db, g.ellipse(at, (0.22, 0.09), 0.3, lobes(c, 0.15), 10.0), 16.0)
 
 
+def _joint(c: Chance, g: Grid, db: np.ndarray) -> None:
+    """Muscle in bundles over bright curved bone that shadows, the head of a joint as bone or as dotted cartilage."""
+    half_x, half_y = g.shape[1] * g.px / 2, g.shape[0] * g.px / 2
+    db += 24 + c.between(-22, -8) + c.between(1, 4) * fractal(c, g.shape, 0.9, 60.0)
+    top = -half_y + c.between(0.1, 0.45) + 0.05 * smooth_field(c, g.shape, 1.0 / g.px)
+    for _ in range(c.integer(1, 3)):  # compartments, each with its own direction of fibres, a fascia between two
+        tilt, spacing = c.between(-0.4, 0.4), c.between(0.012, 0.04)
+        across = g.y * np.cos(tilt) - g.x * np.sin(tilt) + 0.04 * smooth_field(c, g.shape, 1.0 / g.px)
+        bundles = np.clip(np.sin(across / spacing + smooth_field(c, g.shape, 0.7 / g.px)), 0, 1) ** 2
+        broken = np.clip(0.5 + 0.6 * smooth_field(c, g.shape, 0.25 / g.px), 0, 1.5)
+        deeper = edge(top - g.y, 0.03)
+        db += deeper * (c.between(-8, 8) + c.between(2, 11) * bundles * broken)
+        db += deeper * c.between(1, 4) * smooth_field(c, g.shape, 0.4 / g.px)
+        db += c.between(6, 16) * edge(np.abs(g.y - top) - c.between(0.004, 0.01), 3 * g.px)
+        top = top + c.between(0.2, 0.6) + 0.06 * smooth_field(c, g.shape, 0.8 / g.px)
+    at = (c.between(-0.5, 0.5) * half_x, c.between(-0.1, 0.6) * half_y)
+    size, shape = c.between(0.2, 0.55), lobes(c, 0.04)
+    cartilage, shaft = c.toss(0.5), c.toss(0.75)
+    if cartilage:  # a child's: no shadow, dots of vessels, a thin rim where the beam meets it squarely
+        where, cover = g.ellipse(at, (size, size * c.between(0.8, 1.05)), c.between(-0.5, 0.5), shape, 4.0)
+        inner = c.between(-14, 2) + c.between(2, 7) * np.clip(smooth_field(c, g.shape, 0.05 / g.px)[where], 0, 3)
+        db[where] += cover * (inner - db[where])
+        rim = cover * (1 - cover) * 4 * np.abs(g.y[where] - at[1]) / size
+        db[where] += c.between(6, 16) * np.clip(rim, 0, 1)
+        if c.toss(0.5):  # the centre of ossification
+            spot = (at[0] + 0.2 * size * float(c.normal()), at[1] + 0.15 * size * float(c.normal()))
+            blend(db, g.ellipse(spot, (size * c.between(0.15, 0.4),) * 2, 0.0, lobes(c, 0.1), 6.0), c.between(10, 24))
+    else:
+        _bone(
+            c, g, db, at[0], size, at[1] - size + size * (1 - np.sqrt(np.clip(1 - ((g.x - at[0]) / size) ** 2, 0, 1)))
+        )
+    if shaft:
+        side = c.choose((-1.0, 1.0))
+        middle, length = at[0] + side * (size * c.between(0.6, 1.2)), c.between(0.3, 0.9)
+        slope, bow = c.between(-0.4, 0.4), c.between(-0.3, 0.3)
+        line = at[1] - size * c.between(-0.6, 0.9) + slope * (g.x - middle) + bow * (g.x - middle) ** 2
+        _bone(c, g, db, middle, length, line + 0.01 * smooth_field(c, g.shape, 0.1 / g.px))
+
+
+def _bone(c: Chance, g: Grid, db: np.ndarray, middle: float, half: float, surface: np.ndarray) -> None:
+    """A bright cortex along `surface` (H, W), y where it lies in each column, and the shadow under it, in place."""
+    span = edge(np.abs(g.x - middle) - half * 0.95, c.between(0.02, 0.12))
+    square = 1 / (1 + np.gradient(surface, g.px, axis=1) ** 2)  # echoes of a tilted surface miss the probe
+    thick, below = c.between(0.008, 0.022), g.y - surface
+    db += span * square * c.between(16, 30) * np.exp(-((below / thick) ** 2))
+    shadow = gaussian_filter1d(span * edge(thick - below, 0.03), c.between(0.01, 0.05) / g.px, axis=1)
+    db -= c.between(10, 30) * shadow * (1 + 0.15 * smooth_field(c, g.shape, 0.3 / g.px))
+    if c.toss(0.4):  # the echo between bone and probe, once again and weak
+        db += span * square * c.between(3, 9) * np.exp(-(((below - c.between(0.15, 0.4)) / thick) ** 2))
+
+
 def _image(c: Chance, db: np.ndarray, axial_px: float, lateral_px: float, looks: int, range_db: float) -> np.ndarray:
     """B-mode 0 to 1 of an echo map in dB: circular Gaussian scattering through the pulse's spread, `looks` frames
     compounded (Wagner 1983: fully developed speckle), log compression over `range_db`."""
@@ -98,8 +149,9 @@ def _image(c: Chance, db: np.ndarray, axial_px: float, lateral_px: float, looks:
             parts.append(field * np.sqrt(4 * np.pi * axial_px * lateral_px))
         power += np.hypot(*parts) / looks
     level = 20 * np.log10(power + 1e-5)
-    # the operator's gain: few echoes saturate, and the picture as a whole stays dark grey
-    bright = max(np.percentile(level, 99.5), np.percentile(level, 60) + range_db * c.between(0.46, 0.68))
+    # the operator's gain: few echoes but bone saturate, and the picture as a whole stays dark grey
+    middle = np.percentile(level, 60)
+    bright = max(min(np.percentile(level, 99.5), middle + 0.8 * range_db), middle + range_db * c.between(0.42, 0.7))
     return np.clip((level - bright) / range_db + 1, 0, 1)
 
 
@@ -118,7 +170,7 @@ def _to_sector(c: Chance, polar: np.ndarray, shape: tuple[int, int]) -> np.ndarr
 
 def draw(c: Chance, size: int) -> ImageSample:
     """One B-mode frame of 8 bits, with the ticks and letters of a scanner's screen."""
-    scene = c.choose(("layers", "layers", "organ", "heart", "abstract"))
+    scene = c.choose(("layers", "layers", "organ", "heart", "joint", "joint", "abstract"))
     height, width = sides(c, size, 1.35, 1.2)
     g = Grid(c, (height, width), 0.03)
     db = np.full(g.shape, -24.0, np.float32)
@@ -128,6 +180,8 @@ def draw(c: Chance, size: int) -> ImageSample:
         _lesions(c, g, db)
     elif scene == "organ":
         _organ(c, g, db)
+    elif scene == "joint":
+        _joint(c, g, db)
     elif scene == "heart":
         db += -16 + 24 + c.between(1, 3) * fractal(c, g.shape, 1.0, 50.0)
         for _ in range(4):
@@ -147,9 +201,10 @@ def draw(c: Chance, size: int) -> ImageSample:
     db -= c.between(2, 9) * (g.y + half) / (2 * half)  # what is left after time-gain compensation
     db += c.between(4, 12) * np.exp(-(g.y + half) / 0.02)
     scale = size / 448
-    tone = _image(c, db, c.between(0.8, 1.5) * scale, c.between(1.3, 3.2) * scale, c.integer(1, 5), c.between(48, 66))
+    axial_px = c.between(0.7, 2.4)  # probes and depths differ: fine grain to coarse blobs
+    tone = _image(c, db, axial_px * scale, axial_px * c.between(1.3, 2.6) * scale, c.integer(1, 7), c.between(45, 75))
     if c.toss(0.6):  # speckle reduction of modern scanners
-        tone = gaussian_filter(tone, c.between(0.3, 0.6))
+        tone = gaussian_filter(tone, c.between(0.3, 0.9))
     tone = np.clip((tone - c.between(0.0, 0.15)) / c.between(0.8, 0.95), 0, 1) ** c.between(0.9, 1.4)
     canvas = _to_sector(c, tone, (height, width)) if sector else tone
     if not sector and c.toss(0.4):
@@ -160,6 +215,7 @@ def draw(c: Chance, size: int) -> ImageSample:
         "layers": ("Breast", "breast"),
         "organ": ("Abdominal", "abdomen"),
         "heart": ("Cardiac", "heart"),
+        "joint": ("Joint", c.choose(("hip", None))),
         "abstract": ("Soft-tissue", None),
     }[scene]
     mhz, depth_cm = (
