@@ -17,7 +17,7 @@ from training.loop import warm_cosine
 from training.restoration_texts import Lesson, draw_lesson
 from training.restoration_views import Views
 
-BATCH = 48
+BATCH = 32
 FLOOR = 0.02  # error of a view, in the network's range, below which its share no longer counts in full
 SAME_WEIGHT = 6.0  # of views that must stay as they are
 LOG_EVERY = 200
