@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DONE, UNREADABLE, BELOW = 0, 3, 4
 MANY_SLICES = 40  # from here on progress is shown in a log file too
 REPORTS = (".pdf", ".html", ".json")
-DEMO_DEGRADATION, DEMO_SEVERITY, DEMO_SEED = "low_dose_noise", 3.0, 1
+DEMO_DEGRADATION, DEMO_SEVERITY, DEMO_SEED = "ct_motion", 3.0, 1
 
 
 class Assessed(NamedTuple):
@@ -159,8 +159,8 @@ def list_kinds(modality: str | None) -> int:
 
 
 def demo(args: Namespace) -> int:
-    """Assess a real CT image, write its report, and show what a simulated low dose does to the score."""
-    from medq_vlm import io
+    """Assess a real CT image, write its report, and show what simulated motion does to the score."""
+    from medq_vlm import io, vocab
     from medq_vlm.degrade.sample import degrade_sample
     from medq_vlm.io import examples
     from medq_vlm.pipeline import MedQ
@@ -177,9 +177,10 @@ def demo(args: Namespace) -> int:
         print(f"wrote {out / f'report{ending}'}")
     worse, _ = degrade_sample(sample, DEMO_DEGRADATION, DEMO_SEVERITY, DEMO_SEED)
     second = model.assess_sample(worse)
-    named = ", ".join(finding.kind for finding in second.findings) or "no finding"
+    named = ", ".join(vocab.KIND[finding.kind].plain for finding in second.findings) or "no finding"
+    added = vocab.KIND[DEMO_DEGRADATION].plain
     print(f"\nThe image as it is:  {brief(result)}")
-    print(f"With simulated {DEMO_DEGRADATION}, severity {DEMO_SEVERITY:g} of 4:  {brief(second)}; {named}")
+    print(f"With simulated {added}, severity {DEMO_SEVERITY:g} of 4:  {brief(second)}; named: {named}")
     program = Path(sys.executable).with_name("medq")
     shown = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
     print(f"\nYour own image:  {shown} assess scan.dcm")
