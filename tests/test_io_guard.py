@@ -116,6 +116,7 @@ def killing(victim: Path, how: signal.Signals) -> Child:
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGSEGV, "crashed"), (signal.SIGXCPU, "timeout")])
 def test_a_killed_child_costs_one_file_of_a_series(tmp_path: Path, how: signal.Signals, code: str) -> None:
     slices(tmp_path, 3)
+    (tmp_path / "1").write_bytes(dicom(np.tile(ramp(), (100, 100))))  # takes longer to read than the signal to arrive
     with killing(tmp_path / "1", how) as child:
         good, bad = child.run(str(tmp_path), None)
     assert [sample.slices for sample in good] == [2]
