@@ -22,7 +22,7 @@ from medq_vlm.schema import ImageSample, IngestError, MedQError
 LOG = logging.getLogger("medq.app")
 LONGEST_DESCRIPTION = 600
 LONGEST_LEAD = 2000  # of a description that leads a restoration: the assessment's own may be so long
-EXAMPLES = ("Head CT", "Head CT, low dose", "Abdomen MR", "CT volume (phantom)", "Head MR, motion (phantom)",
+EXAMPLES = ("Head CT", "Head CT, motion", "Abdomen MR", "CT volume (phantom)", "Head MR, motion (phantom)",
             "Chest X-ray (phantom)", "Fundus, defocus (phantom)")  # fmt: skip
 
 
@@ -108,10 +108,10 @@ def example(name: str) -> ImageSample:
 
     makers: dict[str, Any] = {
         "Head CT": lambda: bundled(examples.CT_HEAD),
-        "Head CT, low dose": lambda: worse(bundled(examples.CT_HEAD), "low_dose_noise", 3.0),
+        "Head CT, motion": lambda: worse(bundled(examples.CT_HEAD), "ct_motion", 3.0),
         "Abdomen MR": lambda: bundled(examples.MR_ABDOMEN),
         "CT volume (phantom)": lambda: phantoms.phantom_volume("ct", seed=3, slices=12, size=256),
-        "Head MR, motion (phantom)": lambda: worse(phantoms.phantom("mr", seed=2), "mr_motion", 3.0),
+        "Head MR, motion (phantom)": lambda: worse(phantoms.phantom("mr", seed=7), "mr_motion", 3.0),
         "Chest X-ray (phantom)": lambda: phantoms.phantom("xray", seed=1),
         "Fundus, defocus (phantom)": lambda: worse(phantoms.phantom("fundus", seed=1), "defocus", 3.0),
     }
