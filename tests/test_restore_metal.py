@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,17 @@ def test_the_error_of_a_phantom_with_metal_falls_by_half(seed: int) -> None:
     degraded, _ = degrade_sample(clean, "metal", 3.0, seed)
     before, after = degraded.pixels[0], take_out_metal(degraded.pixels[0])
     assert error(after, clean.pixels[0]) < 0.5 * error(before, clean.pixels[0])
+
+
+def test_nothing_is_said_of_an_implant_that_is_not_there_and_padding_stays() -> None:
+    named = from_findings({"metal": 3.0}, "ct")
+    clean = phantom("ct", 11, 160)
+    assert not restore.load().restore(clean, named).warnings
+    degraded, _ = degrade_sample(clean, "metal", 3.0, 11)
+    valid = np.ones(degraded.pixels.shape, bool)
+    valid[:, :20] = False
+    done = restore.load().restore(replace(degraded, valid=valid), named)
+    assert np.array_equal(done.sample.pixels[~valid], degraded.pixels[~valid])
 
 
 def test_the_restorer_says_that_the_implant_goes_too() -> None:

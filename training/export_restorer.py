@@ -33,13 +33,17 @@ def card(meta: dict) -> str:
     sources = "\n".join(f"| {name} | {count} |" for name, count in meta["training"]["sources"].items())
     rows = "\n".join(f"| {task} | {gain:+.2f} |" for task, gain in meta["validation"]["gain_db"].items())
     mean = meta["validation"]["mean_gain_db"]
-    runs = " after ".join(f"{run['steps']} steps in {run['minutes']} minutes" for run in _runs(meta["training"]))
+    runs = "\n".join(f"- {_words(run)}" for run in _runs(meta["training"]))
     return f"""# MedQ-VLM nano restorer {meta["version"]}
 
 Takes out of an image the degradations that its quality description names. Not a medical device: a restored image is a
 derived one, and detail that was lost is guessed. Simulated degradations on few subjects.
 
-Trained on {meta["training"]["pairs"]} pairs from these sources (licences in training/SOURCES.md), {runs}:
+How these weights came to be, the last training first:
+
+{runs}
+
+Pairs by source (licences in training/SOURCES.md):
 
 | source | pairs |
 |---|---|
@@ -64,6 +68,12 @@ def _runs(training: dict) -> Iterator[dict]:
     while run:
         yield run
         run = run.get("before")
+
+
+def _words(run: dict) -> str:
+    light = run.get("light")
+    first = f"exposure and light {light['steps']} steps on {light['views']} views; " if light else ""
+    return f"{first}{run['steps']} steps on {run['pairs']} pairs in {run['minutes']} minutes"
 
 
 def main(argv: list[str] | None = None) -> None:

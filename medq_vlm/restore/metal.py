@@ -20,6 +20,7 @@ VIEWS = projection.VIEWS // 2
 LEAST_WATER_PX = 4.0  # of a prior's ray, pixels of water; shorter ones cannot be divided by
 CUTOFF = 1.25  # of the reconstruction kernel, which the picture does not tell
 LOWEST_HU = -1024.0
+LARGEST_PX = 1024  # of a side: the projector needs memory of a hundred bytes and more for each pixel
 
 
 def metal_of(hu: np.ndarray) -> np.ndarray:
@@ -28,7 +29,12 @@ def metal_of(hu: np.ndarray) -> np.ndarray:
 
 
 def take_out_metal(hu: np.ndarray) -> np.ndarray:
-    """(H, W) float32 HU -> the same without the metal and its streaks; without metal, the same pixels."""
+    """(H, W) float32 HU -> the same without the metal and its streaks.
+
+    Without metal, or with a side above LARGEST_PX, the same object: nothing is changed.
+    """
+    if max(hu.shape) > LARGEST_PX:
+        return hu
     metal = metal_of(hu)
     if not metal.any():
         return hu

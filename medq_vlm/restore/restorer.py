@@ -25,6 +25,7 @@ Tile = tuple[int, int, int, int]  # y0, x0, y1, x1
 TILE_PX = 768  # larger slices are cut into tiles of at most this side ...
 MARGIN_PX = 160  # ... with so much more on every side: wider than any pixel's influence, so that no seam can show
 SMALLEST_PX = 32
+METAL_GONE = "Metal was taken out together with its streaks: see the original for the implant itself."
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Restorer:
         if sample.modality not in TREATED_MODALITIES or (named and not guidance.treated):
             return untouched(sample, *warnings)
         start = first_estimate(sample, guidance)
+        if start is not sample:
+            warnings = (*warnings, METAL_GONE)
         pixels = np.empty(sample.pixels.shape, np.float32)
         for index in range(sample.slices):
             pixels[index] = restore_slice(self.model, start, index, guidance)
@@ -72,25 +75,26 @@ def _warnings(sample: ImageSample, guidance: Guidance) -> tuple[str, ...]:
     if modality not in TREATED_MODALITIES:
         name = vocab.MODALITY_NAMES.get(modality or "", "unknown")
         return (f"Images of modality {name} are not restored; the image came back unchanged.",)
-    out = []
-    if treats_metal(sample, guidance):
-        out.append("Metal is taken out together with its streaks: see the original for the implant itself.")
     if guidance.untreated:
         plain = ", ".join(vocab.KIND[kind].plain for kind in guidance.untreated)
-        out.append(f"Not treated, for the network did not learn it: {plain}.")
-    return tuple(out)
-
-
-def treats_metal(sample: ImageSample, guidance: Guidance) -> bool:
-    """Whether metal is named where the numbers are those of attenuation."""
-    return "metal" in guidance.treated and sample.unit == "HU"
+        return (f"Not treated, for the network did not learn it: {plain}.",)
+    return ()
 
 
 def first_estimate(sample: ImageSample, guidance: Guidance) -> ImageSample:
-    """What the network starts from: physics goes first where it knows more than pixels tell."""
-    if not treats_metal(sample, guidance):
+    """What the network starts from: physics goes first where it knows more than pixels tell.
+
+    Metal that is named leaves its projections, where the numbers are those of attenuation; padding stays. Without
+    metal in the pixels it is `sample` itself.
+    """
+    if "metal" not in guidance.treated or sample.unit != "HU":
         return sample
-    return replace(sample, pixels=np.stack([take_out_metal(plane) for plane in sample.pixels]))
+    before = list(sample.pixels)
+    planes = [take_out_metal(plane) for plane in before]
+    if all(plane is same for plane, same in zip(planes, before, strict=True)):
+        return sample
+    pixels = np.stack(planes)
+    return replace(sample, pixels=pixels if sample.valid is None else np.where(sample.valid, pixels, sample.pixels))
 
 
 @torch.inference_mode()
