@@ -268,6 +268,41 @@ def test_a_question_is_answered_again_and_forgotten(opened: Driver, server: Serv
     tab(opened, "Assessment")
 
 
+def test_the_worklist_is_sorted_and_a_row_opened_by_key(opened: Driver) -> None:
+    tab(opened, "Worklist")
+    column = "[...document.querySelectorAll('#mq-table [data-col=\"{}\"]')].map((one) => one.innerText.trim())"
+    scores, names = column.format(4), column.format(1)
+    until(opened, f"{scores}.length >= 5")
+    header = opened.find_element(By.CSS_SELECTOR, "#mq-table th[data-heading='4']")
+    webdriver.ActionChains(opened).move_to_element(header).perform()  # its menu shows under the pointer
+    until(opened, "document.querySelector(\"#mq-table th[data-heading='4'] .cell-menu-button\")").click()
+    entries = "[...document.querySelectorAll('[role=menuitem]')]"
+    until(opened, f"{entries}.find((one) => /descending/i.test(one.innerText))").click()
+    until(opened, f"{scores}.every((one, n, all) => !n || Number(all[n - 1]) >= Number(one))")
+    name = opened.execute_script(f"return {names}[1]")
+    opened.execute_script("document.querySelector('#mq-table [role=gridcell][tabindex=\"0\"]').focus()")
+    for key in (Keys.ARROW_DOWN, Keys.ARROW_RIGHT, Keys.ENTER):
+        webdriver.ActionChains(opened).send_keys(key).perform()
+    until(opened, "document.querySelector('#mq-upload').offsetParent")  # the reading tab is back
+    shown = "document.querySelector('[data-viewer=main] .mq-corner.tl').innerText"
+    until(opened, f"{shown}.includes({name!r})")
+
+
+def test_a_folder_dropped_on_the_image_is_opened_with_all_it_holds(opened: Driver, tmp_path: Path) -> None:
+    (tmp_path / "study" / "deep").mkdir(parents=True)
+    count = len(opened.find_elements(By.CSS_SELECTOR, "#mq-series label"))
+    write(phantom("xray", seed=5, size=96), tmp_path / "study" / "first.png")
+    write(phantom("fundus", seed=6, size=96), tmp_path / "study" / "deep" / "second.png")
+    box = stage(opened).rect
+    for step in ("dragEnter", "dragOver", "drop"):
+        opened.execute_cdp_cmd("Input.dispatchDragEvent", {
+            "type": step, "x": box["x"] + 50, "y": box["y"] + 50,
+            "data": {"items": [], "files": [str(tmp_path / "study")], "dragOperationsMask": 1},
+        })  # fmt: skip
+    until(opened, f"document.querySelectorAll('#mq-series label').length === {count + 2}")
+    until(opened, "!document.querySelector('#mq-status progress')")
+
+
 def test_every_control_is_reached_by_the_tab_key(opened: Driver) -> None:
     opened.execute_script("document.activeElement.blur(); scrollTo(0, 0)")
     wanted = {"mq-tools", "mq-stage", "mq-head", "mq-chips", "mq-review", "mq-downloads", "mq-example", "mq-series",

@@ -60,6 +60,14 @@
       document.body.classList.toggle("dark");
     }
   });
+  // Gradio's table hears the mouse alone: Enter on a cell opens its row, too.
+  document.addEventListener("keydown", (event) => {
+    const cell = event.key === "Enter" && event.target.closest("#mq-table [role=gridcell]");
+    if (!cell) return;
+    event.preventDefault();
+    event.stopPropagation();
+    for (const step of ["mousedown", "mouseup", "click"]) cell.dispatchEvent(new MouseEvent(step, { bubbles: true }));
+  }, true);
   document.addEventListener("change", (event) => {
     const panel = event.target.closest(".mq-panel");
     if (!panel) return;
