@@ -13,7 +13,7 @@ from medq_vlm import vocab
 from medq_vlm.config import ViewConfig
 from medq_vlm.encoder.preprocess import tile_origins
 from medq_vlm.encoder.scorer import UNKNOWN
-from training import purposes
+from training import chimera, purposes
 from training.synthesize import CODE_OFFSET, CODE_SCALE, VERSIONS
 
 ATTRIBUTE_OF = np.array([vocab.ATTRIBUTES.index(kind.attribute) for kind in vocab.KINDS])  # (K,)
@@ -98,7 +98,7 @@ class Shards:
     def batch_labels(
         self, index: np.ndarray, rng: np.random.Generator | None, described: np.random.Generator | None = None
     ) -> Labels:
-        """Labels; with `rng` half of the modalities are withheld, without one all are told.
+        """Labels; with `rng` half of the modalities are withheld (never a chimera's), without one all are told.
 
         With a generator `described`, acquisition descriptions are drawn, and the quality is that for their purpose.
         """
@@ -106,7 +106,8 @@ class Shards:
         modality = lab["modality"][index].astype(np.int64)
         given = np.where(modality < 0, UNKNOWN, modality)
         if rng is not None:
-            given = np.where(rng.random(len(index)) < 0.5, UNKNOWN, given)
+            withheld = (rng.random(len(index)) < 0.5) & (lab["source"][index] != chimera.SOURCE)
+            given = np.where(withheld, UNKNOWN, given)
         quality, texts = lab["quality"][index].astype(np.float32), [""] * len(index)
         demand = np.ones((len(index), len(vocab.ATTRIBUTES)), np.float32)
         if described is not None:

@@ -1,6 +1,7 @@
 """Pre-generate degraded versions of clean images.
 
     python -m training.synthesize --data DIR --not-medical DIR --out runs/shards --shards 200
+    python -m training.synthesize --data DIR --not-medical DIR --out runs/chimeras --shards 100 --chimeras 1
 
 A shard holds quads: four versions of one content under one rendering, so that a ranking loss can compare them. Half
 the quads are ladders (one kind, rising severity), half are mixtures (clean, one kind, another, two or three
@@ -26,6 +27,7 @@ from medq_vlm.encoder.preprocess import canonical, resize
 from medq_vlm.evidence.statistics import features
 from medq_vlm.phantoms import not_medical
 from medq_vlm.schema import ImageSample
+from training.chimera import Pieces, chimera, photographs
 from training.rendering import as_picture, render_after, render_before, render_foreign
 from training.sources import Content, by_modality, not_medical_pictures, phantom_content, real_contents
 from training.task_loss import task_loss
@@ -141,9 +143,7 @@ def _foreign_weights() -> np.ndarray:
 
 def draw_content(pools: dict[str, list[Content]], rng: np.random.Generator, split: str) -> Content:
     """A modality by weight, then a real image or a phantom."""
-    names = list(MODALITY_WEIGHT)
-    weights = np.array([MODALITY_WEIGHT[n] for n in names])
-    modality = str(rng.choice(names, p=weights / weights.sum()))
+    modality = _draw_modality(rng)
     pool = pools[modality]
     if pool and rng.random() > PHANTOM_SHARE:
         return _draw_real(pool, rng)
@@ -151,6 +151,11 @@ def draw_content(pools: dict[str, list[Content]], rng: np.random.Generator, spli
         content = phantom_content(modality, int(rng.integers(1 << 30)))
         if content.split == split:
             return content
+
+
+def _draw_modality(rng: np.random.Generator) -> str:
+    weights = np.array(list(MODALITY_WEIGHT.values()))
+    return str(rng.choice(list(MODALITY_WEIGHT), p=weights / weights.sum()))
 
 
 def _draw_real(pool: list[Content], rng: np.random.Generator) -> Content:
@@ -168,15 +173,23 @@ def _draw_real(pool: list[Content], rng: np.random.Generator) -> Content:
 
 
 def write_shard(
-    path: Path, seed: int, pools: dict[str, list[Content]], pictures: list[Path], split: str, view: ViewConfig
-) -> None:
-    """Make QUADS_PER_SHARD quads and write planes and labels beside each other: labels .npz, pixels .npy."""
+    path: Path, seed: int, pools: dict[str, list[Content]], pictures: list[Path], split: str, view: ViewConfig,
+    pieces: Pieces | None = None, chimeras: float = 0.0,
+) -> None:  # fmt: skip
+    """Make QUADS_PER_SHARD quads and write planes and labels beside each other: labels .npz, pixels .npy.
+
+    With `pieces`, a share `chimeras` of the contents is put together from them.
+    """
     rng = np.random.default_rng([seed, zlib.crc32(split.encode())])
     rows: dict[str, list] = {name: [] for name in LABELS}
     planes, wholes = [], []
     for quad in range(QUADS_PER_SHARD):
         foreign = rng.random() < NOT_MEDICAL_SHARE
-        content = None if foreign else draw_content(pools, rng, split)
+        content = None
+        if not foreign and pieces is not None and rng.random() < chimeras:
+            content = chimera(pieces, _draw_modality(rng), rng)
+        elif not foreign:
+            content = draw_content(pools, rng, split)
         versions = make_foreign(rng, pictures) if content is None else make_quad(content, rng)
         for version in versions:
             view_of = canonical(version.sample, 0, view)
@@ -213,6 +226,9 @@ def main(argv: list[str] | None = None) -> None:
         "--data", type=Path, nargs="+", default=[], help="folders with a manifest.csv each; left out: phantoms alone"
     )
     parser.add_argument("--not-medical", type=Path, help="folder of photographs, pages and screenshots")
+    parser.add_argument(
+        "--chimeras", type=float, default=0.0, help="share of contents put together from pieces (training/chimera.py)"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", choices=("train", "validation"), default="train")
     parser.add_argument("--shards", type=int, default=200)
@@ -222,10 +238,11 @@ def main(argv: list[str] | None = None) -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     pools = by_modality([content for folder in args.data for content in real_contents(folder, (args.split,))])
     pictures = not_medical_pictures(args.not_medical, args.split) if args.not_medical else []
+    pieces = Pieces(pools, photographs(pictures), args.split) if args.chimeras else None
     for number in range(args.first, args.shards, args.step):
         path = args.out / f"{args.split}_{number:05d}.npz"
         if not path.exists():
-            write_shard(path, number, pools, pictures, args.split, ViewConfig())
+            write_shard(path, number, pools, pictures, args.split, ViewConfig(), pieces, args.chimeras)
             print(path.name, flush=True)
 
 
