@@ -14,7 +14,11 @@ from medq_vlm.schema import Assessment
 SENTENCE = re.compile(r"(?<=[.!?;:])\s+")
 DENIAL = re.compile(r"\b(no|not|without|never|nothing|none|neither|free of|absence|absent|isn't|aren't|wasn't)\b")
 GENERAL = re.compile(r"\b(comes? from|caused by|means|is when|arises?|effect|hides?|may|can|reduce|against|from)\b")
-VERDICT_AT = re.compile(r"\b(?:verdict|quality|image|it|overall|scan)\b[^.;]*?\b(good|usable|reject)(?:ed)?\b")
+OVERALL = re.compile(r"^globally\b")  # speaks of attributes, one of which is called noise as a kind is
+VERDICT_AT = re.compile(
+    r"\b(?:verdict|quality|image|it|overall|scan)\b[^.;]*?\b(good|usable|reject)(?:ed)?\b"
+    r"(?! (?:sharpness|contrast|exposure))"
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,9 @@ def claims(text: str) -> list[Claim]:
                 re.match(r" (?:was|is|are|were) not\b", after)
             )
             level = re.match(r" (?:is|are) (?:very )?(?:low|strong|moderate)\b", after)
+            if OVERALL.match(sentence) and match.group(1) in vocab.ATTRIBUTES:
+                out.append(Claim(match.group(1), "", denied=False, general=True))
+                continue
             general = (bool(GENERAL.search(sentence)) or bool(level)) and not severity
             out.append(Claim(match.group(1), severity, denied, general))
     return out

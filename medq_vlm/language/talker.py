@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from medq_vlm import vocab
-from medq_vlm.language import guard, prompt
+from medq_vlm.language import choices, guard, prompt
 from medq_vlm.language import line as lines
 from medq_vlm.language.decode import Decoder, Mark, Stop
 from medq_vlm.language.features import ImageFeatures
@@ -109,7 +109,17 @@ class Talker:
             decoder.read(prompt.turn(q, notes), a + prompt.END, "\n")
             before = f"{q} {a}"
         decoder.read(prompt.turn(asked, notes_for(asked, before, line, subject.modality)))
+        stem, options = choices.asked(asked)
+        if options and self.guarded:
+            yield self._chosen(decoder, choices.agreeing(stem, options, line, subject.modality), line)
+            return
         yield from self._sentences(decoder, Check.of(line, subject.modality), LONGEST_ANSWER, stop)
+
+    def _chosen(self, decoder: Decoder, options: Sequence[choices.Option], line: Line) -> str:
+        """The model's choice among the options that do not contradict the structured result."""
+        if not options:
+            return f"None of these. {guard.replacement(line)}"
+        return decoder.choose([option.text for option in options])
 
     def compare(self, a: Subject, b: Subject, stop: Stop | None = None) -> Iterator[str]:
         """Which of two assessable images is better, by how much, why."""
