@@ -11,6 +11,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     print(table(["artefact", "pairs in order", "clean", *(f"step {n + 1}" for n in range(STEPS))], body))
     if args.out:
-        numbers = {"split": args.split, "images": len({r.content for r in rungs}), "artefacts": numbers}
-        results.write(args.out, "eval.run_unseen", argv, numbers)
-        numbers = numbers["artefacts"]
+        told = {"split": args.split, "images": len({r.content for r in rungs}), "artefacts": numbers}
+        results.write(args.out, "eval.run_unseen", argv, told)
     return int(numbers["all"]["in order"].value < BOUND)
 
 
@@ -101,11 +101,15 @@ def summary(rungs: Sequence[Rung], draws: int) -> dict[str, dict[str, Any]]:
         right, row = pair_outcomes([(rung.content, rung.artefact) for rung in some], step, score)
         groups = np.array([rung.group for rung in some])[row]
         out[name] = {
-            "in order": bootstrap.estimate(lambda i, right=right: float(right[i].mean()), groups, draws=draws),
+            "in order": bootstrap.estimate(partial(_share, right), groups, draws=draws),
             "clean": float(score[step == 0].mean()),
             "steps": [float(score[step == n + 1].mean()) for n in range(STEPS)],
         }
     return out
+
+
+def _share(right: np.ndarray, rows: np.ndarray) -> float:
+    return float(right[rows].mean())
 
 
 if __name__ == "__main__":
