@@ -150,8 +150,8 @@ def build(room: Room) -> gr.Blocks:
                         batch_go = gr.Button("Go on", size="sm", visible=False, elem_id="mq-batch-go")
                 batch_status = gr.HTML(panel.notice(""), elem_id="mq-batch-status")
                 table = gr.Dataframe(headers=list(worklist.HEADERS), datatype=list(worklist.TYPES), interactive=False,  # type: ignore[arg-type]
-                                     show_search="search", label="Click a row to open it, or press Enter on it", max_height=520,
-                                     elem_id="mq-table")  # fmt: skip
+                                     show_search="search", label="Click a row, or press Enter, to open it",
+                                     max_height=520, elem_id="mq-table")  # fmt: skip
                 links = gr.HTML(elem_id="mq-links")
             with gr.Tab("Model", id="model") as model_tab:
                 facts = gr.HTML(pages.model_page())
