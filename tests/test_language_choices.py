@@ -15,7 +15,9 @@ KINDS = "A) ring artefact B) metal streaks C) low-dose noise D) no degradation"
 
 def letters(question: str, line: lines.Line = LINE) -> str:
     stem, options = choices.asked(question)
-    return "".join(option.letter for option in choices.agreeing(stem, options, line, "ct"))
+    offered = choices.agreeing(stem, options, line, "ct")
+    assert offered is not None
+    return "".join(option.letter for option in offered)
 
 
 @pytest.mark.parametrize(
@@ -51,10 +53,24 @@ def test_other_questions_have_no_options(question: str) -> None:
         ("The verdict? A) reject B) usable C) good", LINE, "B"),
         ("How severe is the low-dose noise? A) mild B) severe C) moderate D) none", LINE, "B"),
         ("How severe is the ring artefact? A) mild B) severe C) moderate D) none", LINE, "D"),
-        ("How bad is it? A) mild B) severe", CLEAN, ""),
+        ("Which one? A) a tumour B) ring artefact C) nothing", LINE, ""),
         ("Which one? A) ring artefact B) motion artefact", LINE, ""),
-        ("What next? A) repeat it B) read it", LINE, "AB"),
     ],
 )
 def test_an_option_that_contradicts_the_result_is_not_offered(question: str, line: lines.Line, right: str) -> None:
     assert letters(question, line) == right
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is the diagnosis? A) pneumonia B) tumour C) nothing",
+        "How severe is the stenosis? A) mild B) moderate C) severe",
+        "What is the prognosis? A) good B) bad",
+        "Should we operate? A) yes B) no",
+        "Which dose of heparin? A: 80 units B: 120 units",
+    ],
+)
+def test_letters_open_no_way_to_what_the_result_does_not_hold(question: str) -> None:
+    stem, options = choices.asked(question)
+    assert options and choices.agreeing(stem, options, LINE, "ct") is None

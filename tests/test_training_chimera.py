@@ -47,7 +47,7 @@ def test_a_chimera_has_the_units_of_its_modality(
         sample = made.sample
         assert (sample.modality, sample.anatomy, made.source) == (modality, None, chimera.SOURCE)
         assert np.isfinite(sample.pixels).all() and np.ptp(sample.pixels) > 0
-        assert sample.colour == (modality in chimera.COLOUR)
+        assert sample.colour == (modality in vocab.COLOUR)
         assert sample.pixels.min() >= (-1000 if modality == "ct" else 0)
         assert (sample.unit == "HU") == (modality == "ct")
 

@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from medq_vlm import vocab
 from medq_vlm.encoder.preprocess import grey_map, resize
 from training.sources import Content, phantom_content
 
 SOURCE = "chimera"
-COLOUR = ("fundus", "endoscopy", "histopathology", "dermoscopy")
 PHOTOGRAPH_SHARE, PHANTOM_SHARE, MIXED_SHARE, BODY_SHARE = 0.3, 0.35, 0.5, 0.5
 SMALLEST_PX, FLAT = 240, 0.3  # a picture with more equal neighbours than FLAT is a drawing or a page
 PHANTOMS = 14  # of a modality that are drawn before they are used again
@@ -30,11 +30,11 @@ def photographs(pictures: list[Path]) -> list[Path]:
     """Those of the not-medical pictures that have grey levels all over."""
     out = []
     for path in pictures:
-        picture = Image.open(path)
-        if min(picture.size) >= SMALLEST_PX:
+        with Image.open(path) as picture:
+            large = min(picture.size) >= SMALLEST_PX
             grey = np.asarray(picture.convert("L"), np.int16)
-            if (np.diff(grey, axis=1) == 0).mean() < FLAT:
-                out.append(path)
+        if large and (np.diff(grey, axis=1) == 0).mean() < FLAT:
+            out.append(path)
     return out
 
 
@@ -78,7 +78,7 @@ class Pieces:
 
 def chimera(pieces: Pieces, modality: str, rng: np.random.Generator) -> Content:
     """One content in the units of `modality`, colour where it has colour."""
-    colour = modality in COLOUR
+    colour = modality in vocab.COLOUR
     image = pieces.draw(rng, colour)
     side, aspect = rng.uniform(260, 460), np.sqrt(image.shape[0] / image.shape[1])
     size = max(160, int(side * aspect)), max(160, int(side / aspect))

@@ -41,21 +41,27 @@ def asked(question: str) -> tuple[str, list[Option]]:
     return question[: marks[0].start()], [Option(letter, text) for letter, text in zip(letters, words, strict=True)]
 
 
-def agreeing(stem: str, options: list[Option], line: Line, modality: str) -> list[Option]:
-    """Those of `options` that may be the answer; an option about nothing that the result holds may."""
+def agreeing(stem: str, options: list[Option], line: Line, modality: str) -> list[Option] | None:
+    """Those of `options` that the result does not contradict; None where they ask for what it does not hold.
+
+    The model, trained to pick a letter, would pick one for a diagnosis or a treatment, too.
+    """
     found = {item.kind: item for item in line.items}
     denied = bool(NEGATION.search(stem))
+    if all(_word(option) in vocab.SEVERITIES for option in options):
+        degree = _degree(stem, line, modality)
+        return None if degree is None else [option for option in options if _word(option) == degree]
+    if all(_word(option) in vocab.VERDICTS for option in options):
+        return [option for option in options if (_word(option) == line.verdict) != denied]
     named = {option: set(kinds_in(option.words, modality, list(found))) for option in options}
-    degrees = all(_word(option) in vocab.SEVERITIES for option in options)
+    if not any(named.values()):
+        return None
 
     def may(option: Option) -> bool:
-        if degrees:
-            return _word(option) == _degree(stem, line, modality)
-        if _word(option) in vocab.VERDICTS:
-            return (_word(option) == line.verdict) != denied
         if NOTHING.search(option.words):
-            return not any(kinds & set(found) for kinds in named.values()) and not denied
-        return not named[option] or bool(named[option] & set(found)) != denied
+            of_these = _word(option).startswith("none") and not any(kinds & set(found) for kinds in named.values())
+            return (not found or of_these) and not denied
+        return bool(named[option]) and bool(named[option] & set(found)) != denied
 
     left = [option for option in options if may(option)]
     if MAIN.search(stem) and not denied:
@@ -65,13 +71,13 @@ def agreeing(stem: str, options: list[Option], line: Line, modality: str) -> lis
     return left
 
 
-def _degree(stem: str, line: Line, modality: str) -> str:
-    """How severe the finding is that the stem speaks of, or the worst where it names none."""
+def _degree(stem: str, line: Line, modality: str) -> str | None:
+    """How severe the finding is that the stem names; None where it names no kind: a stenosis has degrees, too."""
     found = {item.kind: item.severity for item in line.items}
     spoken = kinds_in(stem, modality, list(found))
-    if spoken:
-        return next((found[kind] for kind in spoken if kind in found), vocab.SEVERITIES[0])
-    return line.items[0].severity if line.items else vocab.SEVERITIES[0]
+    if not spoken:
+        return None
+    return next((found[kind] for kind in spoken if kind in found), vocab.SEVERITIES[0])
 
 
 def _word(option: Option) -> str:

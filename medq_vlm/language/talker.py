@@ -115,8 +115,11 @@ class Talker:
             return
         yield from self._sentences(decoder, Check.of(line, subject.modality), LONGEST_ANSWER, stop)
 
-    def _chosen(self, decoder: Decoder, options: Sequence[choices.Option], line: Line) -> str:
-        """The model's choice among the options that do not contradict the structured result."""
+    def _chosen(self, decoder: Decoder, options: Sequence[choices.Option] | None, line: Line) -> str:
+        """The model's choice among `options`, which do not contradict the structured result; None: it decides none."""
+        if options is None:
+            told = guard.replacement(line)
+            return f"I can only speak about the quality of the image; the result decides none of these. {told}"
         if not options:
             return f"None of these. {guard.replacement(line)}"
         return decoder.choose([option.text for option in options])
