@@ -28,7 +28,7 @@ from eval.description_questions import LEVELS, closed, drawn, right
 from eval.manifest import clean_rows, read_manifest, split_rows, spread
 from medq_vlm import talk, vocab
 from medq_vlm.language import line as lines
-from medq_vlm.language import unpacked
+from medq_vlm.language.engine import TransformersEngine
 from medq_vlm.language.talker import Subject, Talker
 from medq_vlm.pipeline import MedQ
 
@@ -88,8 +88,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def plain(talker: Talker) -> None:
     """Switch the adapter off."""
-    unpacked.pack(talker.model.causal)  # an unpacked layer has the adapter in it
     talker.model.causal.disable_adapter_layers()
+    talker.model.engine = TransformersEngine(talker.model.causal)  # another engine has the adapter in its layers
 
 
 def images(medq: MedQ, args: argparse.Namespace) -> Iterator[Seen]:

@@ -7,7 +7,7 @@ for assessment in medq.assess("scan.dcm"): ...
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from medq_vlm.schema import Assessment, Finding, ImageSample, MedQError, Recogni
 from medq_vlm.slice_scores import SliceScores
 
 if TYPE_CHECKING:
-    from medq_vlm.language.talker import Talker
+    from medq_vlm.language.talker import Subject, Talker
     from medq_vlm.restore import Restoration, Restorer
 
 Progress = Callable[[int, int], None]
@@ -45,6 +45,7 @@ class EncodedImage:
     sample: ImageSample
     scored: tuple[SliceScores, ...]
     stack: stack.Stack  # of the slices that count: `able`
+    subjects: list[Subject] = field(default_factory=list, init=False, compare=False, repr=False)  # the last spoken of
 
     @property
     def able(self) -> tuple[SliceScores, ...]:
@@ -179,8 +180,7 @@ class MedQ:
         `history` holds earlier (question, answer) pairs, oldest first; `stop` is asked before every token. Raises
         ModelError (exit code 5).
         """
-        subject = talk.subject(self._encoded(image), assessment)
-        return self.talker.answer(subject, question, history, stop)
+        return self.talker.answer(talk.subject(self._encoded(image), assessment), question, history, stop)
 
     def compare(
         self, a: tuple[ImageSample | EncodedImage, Assessment], b: tuple[ImageSample | EncodedImage, Assessment]

@@ -32,14 +32,21 @@ class Encoded(Protocol):
     @property
     def stack(self) -> Stack: ...
 
+    @property
+    def subjects(self) -> list[Subject]: ...
+
 
 def subject(encoded: Encoded, assessment: Assessment) -> Subject:
-    """What a Talker needs to speak of an image."""
+    """What a Talker needs to speak of an image; the same one as long as its assessment is the same."""
     from medq_vlm.language.talker import Subject
 
-    return Subject(
-        assessment, features(encoded.able, encoded.stack.apart, assessment) if assessment.assessable else None
-    )
+    for known in list(encoded.subjects):
+        if known.assessment is assessment:
+            return known
+    seen = features(encoded.able, encoded.stack.apart, assessment) if assessment.assessable else None
+    made = Subject(assessment, seen)
+    encoded.subjects[:] = [made]  # another thread may replace it at once
+    return made
 
 
 def features(scored: Sequence[SliceScores], apart: np.ndarray, assessment: Assessment) -> ImageFeatures:

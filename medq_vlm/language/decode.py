@@ -17,22 +17,17 @@ Mark = tuple[int, torch.Tensor]  # length of the context and the logits there
 
 
 class Decoder:
-    """The context of one image: a key-value cache and the logits of the next token."""
+    """The context of one image: what was read and written, and the logits of the next token."""
 
     def __init__(self, model: LanguageModel) -> None:
-        from transformers import DynamicCache
-
         self.model = model
-        self.cache: Any = DynamicCache()
+        self.context = model.engine.context()
         self.logits: torch.Tensor | None = None  # (vocabulary,)
         self.length = 0
+        self._parts: list[tuple[Part, int]] = []  # what the context begins with, and its length after each
 
-    @torch.no_grad()
     def _forward(self, embedded: torch.Tensor) -> None:
-        out = self.model.causal(
-            inputs_embeds=embedded[None], past_key_values=self.cache, use_cache=True, logits_to_keep=1
-        )
-        self.logits = out.logits[0, -1, : self.model.vocabulary].float()
+        self.logits = self.model.engine.read(embedded, self.context)[: self.model.vocabulary].float()
         self.logits[self.model.never] = -torch.inf
         self.length += len(embedded)
 
@@ -40,6 +35,21 @@ class Decoder:
     def read(self, *parts: Part) -> None:
         """Take text and images into the context."""
         self._forward(self.model.embed(parts))
+
+    def begin(self, *parts: Part) -> None:
+        """Make `parts` the whole context; those that it begins with already are not read again."""
+        same = 0
+        while same < min(len(self._parts), len(parts) - 1) and self._parts[same][0] == parts[same]:
+            same += 1
+        del self._parts[same:]
+        self._cut(self._parts[-1][1] if same else 0)
+        with torch.no_grad():
+            embedded = [self.model.embed([part]) for part in parts[same:]]
+        end = self.length
+        for part, vectors in zip(parts[same:], embedded, strict=True):
+            end += len(vectors)
+            self._parts.append((part, end))
+        self._forward(torch.cat(embedded))
 
     def feed(self, tokens: Sequence[int]) -> None:
         """Take token ids into the context."""
@@ -55,8 +65,10 @@ class Decoder:
     def back(self, mark: Mark) -> None:
         """Forget everything after `mark`."""
         length, self.logits = mark
-        if self.length > length:
-            self.cache.crop(length - self.length)  # negative: how many tokens to forget
+        self._cut(length)
+
+    def _cut(self, length: int) -> None:
+        self.context.cut(length)
         self.length = length
 
     def choose(self, options: Sequence[str]) -> str:

@@ -12,9 +12,9 @@ K, A, M, N = len(vocab.KIND_NAMES), len(vocab.ATTRIBUTES), len(vocab.MODALITIES)
 LAYOUT = 3  # number of slices, range of their scores, largest weight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageFeatures:
-    """The scorer's outputs for one image or volume, and its learned query tokens."""
+    """The scorer's outputs for one image or volume, and its learned query tokens; equal to itself alone."""
 
     level: np.ndarray  # (K,) severity 0 to 4, 0 for kinds of other modalities
     margin: np.ndarray  # (K,) level minus vocab.SEVERITY_FROM[0]; a kind is reported from 0 on

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from medq_vlm.language.engine import Engine, TransformersEngine
 from medq_vlm.language.features import ImageFeatures
 from medq_vlm.language.projector import Projector
 
@@ -18,10 +19,11 @@ THINKING = ("<think>", "</think>")  # of bases that reason aloud before they ans
 class LanguageModel:
     """Holds weights and nothing of any image."""
 
-    def __init__(self, causal: Any, tokenizer: Any, projector: Projector) -> None:
+    def __init__(self, causal: Any, tokenizer: Any, projector: Projector, engine: Engine | None = None) -> None:
         self.causal = causal  # transformers' causal model, with a peft adapter or without
         self.tokenizer = tokenizer
         self.projector = projector
+        self.engine = engine or TransformersEngine(causal)
 
     @cached_property
     def special(self) -> tuple[str, ...]:
@@ -82,8 +84,7 @@ class LanguageModel:
         out = []
         for part in parts:
             if isinstance(part, str):
-                if part:
-                    out.append(table(torch.tensor(self.ids(part), device=table.weight.device)))
+                out.append(table(torch.tensor(self.ids(part), dtype=torch.long, device=table.weight.device)))
             else:
                 out.append(self.soft(part).to(table.weight.dtype))
         return torch.cat(out)

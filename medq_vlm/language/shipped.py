@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from medq_vlm.language import unpacked
+from medq_vlm.language.engine import Engine, LlamaEngine, TransformersEngine, fits
 from medq_vlm.language.model import LanguageModel
 from medq_vlm.language.projector import Projector
 from medq_vlm.language.weights import converted, load_base, load_tokenizer
@@ -53,11 +53,11 @@ def load(folder: Path, precision: str = "nf4", device: str | None = None) -> Lan
     set_peft_model_state_dict(causal, _part(weights, "adapter."))
     if precision == "bf16":
         causal.to(torch.bfloat16)  # peft makes an adapter in fp32
-    if precision == "nf4" and unpacked.pays(device):
-        unpacked.unpack(causal)
-    model = LanguageModel(causal.eval().requires_grad_(False), load_tokenizer(source), projector.to(device).eval())
-    model.projector.requires_grad_(False)
-    return model
+    causal.eval().requires_grad_(False)
+    fast = precision == "nf4" and fits(causal, device)
+    engine: Engine = LlamaEngine(causal) if fast else TransformersEngine(causal)
+    projector = projector.to(device).eval().requires_grad_(False)
+    return LanguageModel(causal, load_tokenizer(source), projector, engine)
 
 
 def shape(causal: Any) -> dict[str, Any]:

@@ -7,7 +7,8 @@ is given out: a contradiction is rewritten once, and if that fails replaced by a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from medq_vlm import vocab
@@ -16,7 +17,7 @@ from medq_vlm.language import line as lines
 from medq_vlm.language.decode import Decoder, Mark, Stop
 from medq_vlm.language.features import ImageFeatures
 from medq_vlm.language.line import Item, Line
-from medq_vlm.language.model import LanguageModel
+from medq_vlm.language.model import LanguageModel, Part
 from medq_vlm.language.terms import notes_for
 from medq_vlm.schema import Assessment
 
@@ -55,6 +56,8 @@ class Subject:
 
     assessment: Assessment
     features: ImageFeatures | None  # None: nothing of the image is read (not assessable, or an ablation)
+    # the context of the last answer, which the next one goes on from: image and line are read once
+    kept: list[Decoder] = field(default_factory=list, init=False, compare=False, repr=False)
 
     @property
     def modality(self) -> str:
@@ -89,31 +92,50 @@ class Talker:
     ) -> Iterator[str]:
         """An answer, sentence by sentence; `history` holds earlier questions and answers."""
         asked = prompt.neutral(question, self.model.special, prompt.LONGEST_QUESTION)
-        decoder = Decoder(self.model)
-        if not subject.assessment.assessable:
-            decoder.read(
-                f"{prompt.opening()} none{prompt.after_image('')}{prompt.refused(subject.assessment)}{prompt.END}\n"
-            )
-            decoder.read(prompt.turn(asked, []))
-            yield from self._plain(decoder, LONGEST_ANSWER, stop)
-            return
-        line = lines.from_assessment(subject.assessment)  # the line that stood after its check
-        earlier = [
-            (prompt.neutral(q, self.model.special, prompt.LONGEST_QUESTION), self._neutral_answer(a))
-            for q, a in list(history)[-REMEMBERED:]
-        ]
-        decoder.read(*self._before_line(subject), line.text(), prompt.after_line(line, subject.modality))
+        with self._context(subject) as decoder:
+            if not subject.assessment.assessable:
+                decoder.begin(*self._before_refusal(subject), prompt.turn(asked, []))
+                yield from self._plain(decoder, LONGEST_ANSWER, stop)
+                return
+            line = lines.from_assessment(subject.assessment)  # the line that stood after its check
+            earlier = [
+                (prompt.neutral(q, self.model.special, prompt.LONGEST_QUESTION), self._neutral_answer(a))
+                for q, a in list(history)[-REMEMBERED:]
+            ]
+            decoder.begin(*self._conversation(subject, line, earlier, asked))
+            stem, options = choices.asked(asked)
+            if options and self.guarded:
+                yield self._chosen(decoder, choices.agreeing(stem, options, line, subject.modality), line)
+                return
+            yield from self._sentences(decoder, Check.of(line, subject.modality), LONGEST_ANSWER, stop)
+
+    @contextmanager
+    def _context(self, subject: Subject) -> Iterator[Decoder]:
+        """The context that the last answer about `subject` left, or a new one; kept when nothing went wrong."""
+        try:
+            decoder = subject.kept.pop()  # whoever asks at the same time finds none and reads anew
+        except IndexError:
+            decoder = Decoder(self.model)
+        if decoder.model is not self.model:
+            decoder = Decoder(self.model)
+        yield decoder
+        subject.kept[:] = [decoder]
+
+    def _before_refusal(self, subject: Subject) -> list[Part]:
+        """Up to the question about an image that was not assessed."""
+        return [f"{prompt.opening()} none{prompt.after_image('')}{prompt.refused(subject.assessment)}{prompt.END}\n"]
+
+    def _conversation(
+        self, subject: Subject, line: Line, earlier: Sequence[tuple[str, str]], asked: str
+    ) -> Iterator[Part]:
+        """Image, line, earlier exchanges and the question, up to its answer; all neutral already."""
+        yield from (*self._before_line(subject), line.text(), prompt.after_line(line, subject.modality))
         before = ""
         for q, a in earlier:
-            notes = notes_for(q, before, line, subject.modality)
-            decoder.read(prompt.turn(q, notes), a + prompt.END, "\n")
+            yield prompt.turn(q, notes_for(q, before, line, subject.modality))
+            yield from (a + prompt.END, "\n")
             before = f"{q} {a}"
-        decoder.read(prompt.turn(asked, notes_for(asked, before, line, subject.modality)))
-        stem, options = choices.asked(asked)
-        if options and self.guarded:
-            yield self._chosen(decoder, choices.agreeing(stem, options, line, subject.modality), line)
-            return
-        yield from self._sentences(decoder, Check.of(line, subject.modality), LONGEST_ANSWER, stop)
+        yield prompt.turn(asked, notes_for(asked, before, line, subject.modality))
 
     def _chosen(self, decoder: Decoder, options: Sequence[choices.Option] | None, line: Line) -> str:
         """The model's choice among `options`, which do not contradict the structured result; None: it decides none."""
@@ -153,21 +175,19 @@ class Talker:
         if same or not self.guarded:
             return line
         self.tally.lines_corrected += 1
-        start = Decoder(self.model)
-        start.read(*self._before_line(subject), truth.text())
-        decoder.cache, decoder.logits, decoder.length = start.cache, start.logits, start.length
+        decoder.begin(*self._before_line(subject), truth.text())
         return truth
 
-    def _before_line(self, subject: Subject) -> list[str | ImageFeatures]:
+    def _before_line(self, subject: Subject) -> list[Part]:
         text = prompt.neutral(subject.assessment.acquisition, self.model.special, prompt.LONGEST_ACQUISITION)
-        image: list[str | ImageFeatures] = [subject.features] if subject.features is not None else []
+        image: list[Part] = [subject.features] if subject.features is not None else []
         return [prompt.opening(), *image, prompt.after_image(text)]
 
     def _write_line(self, decoder: Decoder, subject: Subject) -> Line:
         """Read the image, then let the model choose kinds and degrees; everything else is quoted."""
         base = replace(lines.from_assessment(subject.assessment), items=())
         known = {item.kind: item for item in lines.from_assessment(subject.assessment).items}
-        decoder.read(*self._before_line(subject), base.head())
+        decoder.begin(*self._before_line(subject), base.head())
         rest = {
             kind: known.get(kind, Item(kind, lines.EVERYWHERE, "", "mild"))
             for kind in vocab.kinds_for(subject.modality)
