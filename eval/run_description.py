@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from eval import clinician, results
+from eval import clinician, results, scope_questions
 from eval.cases import clean_case, contents, degraded_cases
 from eval.claims import named_kinds
 from eval.description import CLEAN, axes, hallucinated, macro_f1, stated_verdict
@@ -58,10 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     numbers["lines"] = judge_lines(talker, seen)
     numbers["descriptions"] = judge_descriptions(talker, seen)
     numbers["closed"] = judge_closed(talker, args)
+    numbers["scope"] = judge_scope(talker, args.scope)
     asked, transcripts = judge_clinician(talker, args)
     numbers["clinician"] = asked
     numbers["guard"] = vars(talker.tally)
     numbers["speed"] = speed(talker, seen[0].subject)
+    fast, talker.model.engine = talker.model.engine, TransformersEngine(talker.model.causal)
+    numbers["speed through transformers"] = speed(talker, seen[0].subject)
+    talker.model.engine = fast
     numbers["transcripts"] = transcripts
     results.write(args.out, "eval.run_description", list(argv if argv is not None else sys.argv[1:]), numbers)
     print({key: value for key, value in numbers.items() if key != "transcripts"})
@@ -79,6 +83,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parse.add_argument("--written", type=int, default=20, help="written records when there is no manifest")
     parse.add_argument("--closed", type=int, default=10, help="closed questions of each form and severity")
     parse.add_argument("--clinician", type=int, default=200, help="of the written clinician questions")
+    parse.add_argument("--scope", type=int, default=150, help="held-out questions out of scope, and as many within")
     parse.add_argument("--no-visual", action="store_true", help="ablation: the image's soft tokens are left out")
     parse.add_argument("--before-lora", action="store_true", help="ablation: the base model as it came")
     parse.add_argument("--seed", type=int, default=7)
@@ -183,6 +188,19 @@ def judge_closed(talker: Talker, args: argparse.Namespace) -> dict[str, Any]:
     return {form: {"right": float(np.mean(good)), "count": len(good)} for form, good in marks.items()}
 
 
+def judge_scope(talker: Talker, count: int) -> dict[str, Any]:
+    """Held-out questions that must be declined, and others that must not; a first sentence tells which was done."""
+    subjects = [case.subject for case in clinician.read()]
+    marks: dict[str, list[bool]] = {"declined": [], "answered": []}
+    asked = scope_questions.read()
+    for outside, form in ((True, "declined"), (False, "answered")):
+        for number, (words, _) in enumerate([row for row in asked if row[1] == outside][:count]):
+            said = next(talker.answer(replace(subjects[number % len(subjects)]), words), "").lower()
+            declined = any(word in said for word in scope_questions.DECLINED)
+            marks[form].append(declined == outside)
+    return {form: {"right": float(np.mean(good)), "count": len(good)} for form, good in marks.items() if good}
+
+
 def judge_clinician(talker: Talker, args: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The written questions, judged by their committed rules."""
     history: list[tuple[str, str]] = []
@@ -209,7 +227,8 @@ def judge_clinician(talker: Talker, args: argparse.Namespace) -> tuple[dict[str,
 
 
 def speed(talker: Talker, subject: Subject) -> dict[str, float]:
-    """Seconds to the first word of an answer, tokens a second while writing, peak memory of this process."""
+    """Seconds to the first words of answers, tokens a second while writing, peak memory of this process."""
+    subject = replace(subject)  # with nothing read yet
     began = time.perf_counter()
     first, text = float("nan"), ""
     for piece in talker.answer(subject, "Why does the image have this score?"):
@@ -217,12 +236,15 @@ def speed(talker: Talker, subject: Subject) -> dict[str, float]:
         text += piece
     whole = time.perf_counter() - began
     began = time.perf_counter()
+    next(talker.answer(subject, "What should I change at the scanner?"))
+    second = time.perf_counter() - began
+    began = time.perf_counter()
     described = "".join(talker.describe(subject))
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     size = sum(p.numel() * p.element_size() for p in talker.model.causal.parameters()) / 2**20
     return {
-        "first_sentence_s": first, "answer_s": whole,
+        "first_sentence_s": first, "answer_s": whole, "first_sentence_of_a_second_answer_s": second,
         "description_tokens_per_s": len(talker.model.ids(described)) / seconds, "peak_rss_mib": peak,
         "language_weights_mib": size,
     }  # fmt: skip

@@ -9,6 +9,7 @@ compares the two.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,6 +36,9 @@ class Engine(Protocol):
 
     def read(self, embedded: torch.Tensor, context: Any) -> torch.Tensor:
         """Logits (V,) of the token after `embedded` (T, width), which `context` holds from then on."""
+
+    def states(self, embedded: torch.Tensor, layers: int) -> torch.Tensor:
+        """What the first `layers` layers make of `embedded`, read by itself; both (T, width)."""
 
 
 class TransformersContext:
@@ -64,6 +68,11 @@ class TransformersEngine:
     def read(self, embedded: torch.Tensor, context: TransformersContext) -> torch.Tensor:
         out = self.causal(inputs_embeds=embedded[None], past_key_values=context.cache, use_cache=True, logits_to_keep=1)
         return out.logits[0, -1]  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def states(self, embedded: torch.Tensor, layers: int) -> torch.Tensor:
+        out = self.causal(inputs_embeds=embedded[None], output_hidden_states=True, logits_to_keep=1)
+        return out.hidden_states[layers][0].float()  # type: ignore[no-any-return]
 
 
 class LlamaContext:
@@ -155,6 +164,15 @@ class LlamaEngine:
 
     @torch.no_grad()
     def read(self, embedded: torch.Tensor, context: LlamaContext) -> torch.Tensor:
+        x = self._through(self.layers, embedded, context)
+        return F.linear(x[-1] * self.norm * self._evened(x)[-1], self.head)
+
+    @torch.no_grad()
+    def states(self, embedded: torch.Tensor, layers: int) -> torch.Tensor:
+        return self._through(self.layers[:layers], embedded, self.context())
+
+    def _through(self, layers: Sequence[Layer], embedded: torch.Tensor, context: LlamaContext) -> torch.Tensor:
+        """What `layers` make of `embedded` (T, width), whose keys and values are added to `context`."""
         x = embedded.float()
         count, start = len(x), context.length
         context.room_for(count)
@@ -162,14 +180,14 @@ class LlamaEngine:
         cos, sin = torch.cat((angle, angle), 1).cos(), torch.cat((-angle, angle), 1).sin()
         # without a mask each token would read those after it; a single one has none
         mask = torch.ones(count, start + count, dtype=torch.bool).tril_(start) if count > 1 else None
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(layers):
             kept = context.kept[number, :, :, : start + count]
             qkv = layer.qkv(x * layer.before_attention, self._evened(x))
             x = layer.out(self._attention(qkv, kept, cos, sin, mask)).add_(x)
             gate, up = layer.gate_up(x * layer.before_mlp, self._evened(x)).chunk(2, 1)
             x = layer.down(F.silu(gate).mul_(up)).add_(x)
         context.length = start + count
-        return F.linear(x[-1] * self.norm * self._evened(x)[-1], self.head)
+        return x
 
     def _evened(self, x: torch.Tensor) -> torch.Tensor:
         """What an RMS norm multiplies each token by (T, 1), but for the weights of the channels."""

@@ -11,6 +11,7 @@ import torch
 from medq_vlm.language.engine import Engine, TransformersEngine
 from medq_vlm.language.features import ImageFeatures
 from medq_vlm.language.projector import Projector
+from medq_vlm.language.scope import Scope
 
 Part = str | ImageFeatures  # a prompt is text and images in the order in which they are read
 THINKING = ("<think>", "</think>")  # of bases that reason aloud before they answer (Qwen3)
@@ -19,11 +20,19 @@ THINKING = ("<think>", "</think>")  # of bases that reason aloud before they ans
 class LanguageModel:
     """Holds weights and nothing of any image."""
 
-    def __init__(self, causal: Any, tokenizer: Any, projector: Projector, engine: Engine | None = None) -> None:
+    def __init__(
+        self,
+        causal: Any,
+        tokenizer: Any,
+        projector: Projector,
+        engine: Engine | None = None,
+        scope: Scope | None = None,
+    ) -> None:
         self.causal = causal  # transformers' causal model, with a peft adapter or without
         self.tokenizer = tokenizer
         self.projector = projector
         self.engine = engine or TransformersEngine(causal)
+        self.scope = scope  # None: the model alone decides what it answers
 
     @cached_property
     def special(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from medq_vlm.language.engine import Engine, LlamaEngine, TransformersEngine, fits
 from medq_vlm.language.model import LanguageModel
 from medq_vlm.language.projector import Projector
+from medq_vlm.language.scope import Scope
 from medq_vlm.language.weights import converted, load_base, load_tokenizer
 from medq_vlm.schema import ModelError
 
@@ -57,7 +58,8 @@ def load(folder: Path, precision: str = "nf4", device: str | None = None) -> Lan
     fast = precision == "nf4" and fits(causal, device)
     engine: Engine = LlamaEngine(causal) if fast else TransformersEngine(causal)
     projector = projector.to(device).eval().requires_grad_(False)
-    return LanguageModel(causal, load_tokenizer(source), projector, engine)
+    scope = Scope(weights["scope.weight"].float(), **meta["scope"]) if "scope" in meta else None
+    return LanguageModel(causal, load_tokenizer(source), projector, engine, scope)
 
 
 def shape(causal: Any) -> dict[str, Any]:
@@ -82,7 +84,7 @@ def _base(folder: Path, meta: dict[str, Any]) -> str:
 
 
 def save(folder: Path, weights: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
-    """Write `adapter.*` and `projector.*` tensors in half precision, and the meta with their sha256."""
+    """Write `adapter.*`, `projector.*` and `scope.*` tensors in half precision, and the meta with their sha256."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.half().contiguous() for name, value in weights.items()}, folder / WEIGHTS_FILE)
     meta = {**meta, "sha256": hashlib.sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from medq_vlm import vocab
-from medq_vlm.language import choices, guard, prompt
+from medq_vlm.language import choices, guard, prompt, scope
 from medq_vlm.language import line as lines
 from medq_vlm.language.decode import Decoder, Mark, Stop
 from medq_vlm.language.features import ImageFeatures
@@ -48,6 +48,17 @@ class Check:
     @classmethod
     def of(cls, line: Line, modality: str) -> Check:
         return cls(partial(guard.contradiction, line=line, modality=modality), guard.replacement(line))
+
+    def answering(self) -> Check:
+        """The same for a question that must not be declined."""
+
+        def wrong(sentence: str) -> guard.Contradiction | None:
+            declined = scope.DECLINES.search(sentence)
+            if declined:
+                return guard.Contradiction(0, declined.group(), "the question is about quality")
+            return self.wrong(sentence)
+
+        return replace(self, wrong=wrong)
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,12 @@ class Talker:
             if options and self.guarded:
                 yield self._chosen(decoder, choices.agreeing(stem, options, line, subject.modality), line)
                 return
-            yield from self._sentences(decoder, Check.of(line, subject.modality), LONGEST_ANSWER, stop)
+            check, opening = Check.of(line, subject.modality), ""
+            if self.model.scope is not None and self.guarded:
+                outside = self.model.scope.logit(self.model, asked)
+                opening = scope.OPENING if outside >= self.model.scope.outside_from else ""
+                check = check.answering() if outside < self.model.scope.inside_below else check
+            yield from self._sentences(decoder, check, LONGEST_ANSWER, stop, opening)
 
     @contextmanager
     def _context(self, subject: Subject) -> Iterator[Decoder]:
@@ -224,12 +240,18 @@ class Talker:
                 yield text[len(shown) :]
                 shown = text
 
-    def _sentences(self, decoder: Decoder, check: Check, limit: int, stop: Stop | None) -> Iterator[str]:
-        """Checked sentences."""
+    def _sentences(
+        self, decoder: Decoder, check: Check, limit: int, stop: Stop | None, opening: str = ""
+    ) -> Iterator[str]:
+        """Checked sentences, the first of which begins with `opening`."""
         left, first = limit, True
+        begun = self.model.ids(opening)
         while left > 0:
             start = decoder.mark()
-            ids, ended = self._sentence(decoder, left, stop)
+            if begun:
+                decoder.feed(begun)
+            ids, ended = self._sentence(decoder, left, stop, before=begun)
+            begun = []
             text = self.model.tokenizer.decode(ids)
             if text.strip():
                 self.tally.sentences += 1
