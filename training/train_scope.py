@@ -31,10 +31,12 @@ def main(argv: list[str] | None = None) -> None:
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("--to", type=Path, default=Path("medq_vlm/weights/nano"))
     parse.add_argument("--questions", type=Path, default=QUESTIONS)
+    parse.add_argument("--limit", type=int, help="take so many, spread over the file")
     parse.add_argument("--layers", type=int, default=20, help="of the model, whose output is read")
     parse.add_argument("--penalty", type=float, default=0.1)
     args = parse.parse_args(argv)
     asked = read(args.questions)
+    asked = asked[:: max(1, len(asked) // args.limit)] if args.limit else asked
     model = shipped.load(args.to)
     rows = [
         scope.states(model, prompt.neutral(words, model.special, prompt.LONGEST_QUESTION), args.layers)
