@@ -124,7 +124,7 @@ def stream(room: Room, owner: Owner, question: str) -> Iterator[tuple[Any, Any]]
         answered = [_said("assistant", said)] if said else []
         return [*messages(study), _said("user", clean(question)[:LONGEST_QUESTION]), *answered], gr.skip()
 
-    yield shown("")[0], ""
+    yield shown("\u2026")[0], ""
     try:
         for so_far in answer(room, owner, study, question):
             yield shown(so_far)

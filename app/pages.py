@@ -135,10 +135,16 @@ class Pages:
         except Exception as error:
             kind = "info" if isinstance(error, Stopped) else "error"
             words = self._told(owner, panel.notice(explain(error), kind))
-            yield (KEEP, words, gr.update(visible=False), *self._state(owner))
+            yield (KEEP, words, gr.update(visible=False), *self._after(owner, study))
             return
         note = "The graphics card was full: the model runs on the processor now." if self.room.engine.fell_back else ""
-        yield (KEEP, self._told(owner, panel.notice(note)), gr.update(visible=False), *self._state(owner))
+        yield (KEEP, self._told(owner, panel.notice(note)), gr.update(visible=False), *self._after(owner, study))
+
+    def _after(self, owner: Owner, study: Study) -> Values:
+        """`_state` once `study` is done; the page of another one is left alone: somebody may be writing there."""
+        if self.room.store.selected(owner) is study:
+            return self._state(owner)
+        return self._choices(owner), *[KEEP] * 6
 
     def _told(self, owner: Owner, words: str) -> str:
         """A status with what the last upload's owner must know below it."""
@@ -291,7 +297,9 @@ class Pages:
         links = ""
         if any(study.result for study in studies):
             address = f"/medq/study/{studies[0].token}/worklist"
-            forms = (("csv", "Download CSV"), ("jsonl", "Download JSONL"), ("labels", "Review labels CSV"))
+            forms = [("csv", "Download CSV"), ("jsonl", "Download JSONL")]
+            if any(study.review for study in studies):
+                forms.append(("labels", "Review labels CSV"))
             links = '<nav class="mq-downloads">' + "".join(
                 f'<a class="mq-button" data-worklist="{form}" href="{address}/{form}" download>{name}</a>'
                 for form, name in forms

@@ -25,6 +25,7 @@ FORMS = (
     ("json", "JSON", ""),
     ("csv", "Labels CSV", "your review as training labels"),
 )
+REVIEWED = ("csv",)  # of FORMS: nothing without a review
 
 
 def viewer_data(study: Study | None) -> str:
@@ -166,25 +167,33 @@ def _review(result: Assessment, review: Review) -> str:
         f'<option value="{name}"{" selected" if name == review.verdict else ""}>{name or "no own verdict"}</option>'
         for name in ("", *vocab.VERDICTS)
     )
-    named = {f.kind for f in result.findings} | set(review.findings)
-    kinds = vocab.kinds_for(str(result.modality.value)) if result.modality.value else vocab.KIND_NAMES
-    missed = "".join(
-        f'<option value="{kind}">{_e(vocab.KIND[kind].plain)}</option>' for kind in kinds if kind not in named
-    )
     return (
         '<h3>Your review</h3><div class="mq-review"><label>Verdict<select data-verdict aria-label="Your verdict">'
-        f"{verdicts}</select></label><label>Missed finding<select data-missed aria-label="
-        f'"Add a finding that was missed"><option value="">add\u2026</option>{missed}</select></label>'
+        f"{verdicts}</select></label>{_missed(result, review) if result.assessable else ''}"
         f'<label class="wide">Comment<textarea data-comment rows="2" maxlength="2000" aria-label="Your comment" '
         f'placeholder="For the report and the labels">{_e(review.comment)}</textarea></label>'
         f'<output data-saved role="status">{"Saved" if review else ""}</output></div>'
     )
 
 
+def _missed(result: Assessment, review: Review) -> str:
+    """The list from which a missed finding is added."""
+    named = {f.kind for f in result.findings} | set(review.findings)
+    kinds = vocab.kinds_for(str(result.modality.value)) if result.modality.value else vocab.KIND_NAMES
+    missed = "".join(
+        f'<option value="{kind}">{_e(vocab.KIND[kind].plain)}</option>' for kind in kinds if kind not in named
+    )
+    return (
+        '<label>Missed finding<select data-missed aria-label="Add a finding that was missed">'
+        f'<option value="">add\u2026</option>{missed}</select></label>'
+    )
+
+
 def _downloads(study: Study) -> str:
+    hidden = "" if study.review else " hidden"  # until there is a review: a download has no way to say why it failed
     links = "".join(
         f'<a class="mq-button{" main" if form == "zip" else ""}" data-export="{form}" title="{_e(words)}" '
-        f'href="/medq/study/{study.token}/export/{form}" download>{name}</a>'
+        f'href="/medq/study/{study.token}/export/{form}" download{hidden if form in REVIEWED else ""}>{name}</a>'
         for form, name, words in FORMS
     )
     return f'<nav class="mq-downloads" aria-label="Report">{links}</nav>'

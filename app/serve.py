@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from gradio import route_utils
 
 from app import ui
 from app.engine import Engine
@@ -23,8 +26,26 @@ gr = ui.gr
 GRACE_S = 2  # an open page keeps a connection for ever: do not wait for it
 
 
+def uploads_apart() -> None:
+    """Give every upload a folder of its own.
+
+    Gradio names the folder after the content: of two users who drop the same file at once, one would find it taken and
+    deleted by the other.
+    """
+    plain = route_utils.GradioUploadFile.__init__
+    if plain.__name__ == "salted":
+        return
+
+    def salted(self: route_utils.GradioUploadFile, *args: Any, **named: Any) -> None:
+        plain(self, *args, **named)
+        self.sha.update(secrets.token_bytes(16))
+
+    route_utils.GradioUploadFile.__init__ = salted  # type: ignore[method-assign]
+
+
 def web(room: Room, logins: Credentials) -> App:
     """The guarded application."""
+    uploads_apart()
     inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(inner, room)
     page = ui.build(room)

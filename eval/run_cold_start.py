@@ -1,7 +1,7 @@
 """How long one assessment takes from nothing: python -m eval.run_cold_start [--image FILE] [--out FILE]
 
-Starts `medq assess FILE --no-text` in a fresh process several times, in turn with an empty Python and an
-`import torch`, so that all three meet the same machine. The default image is a 512 x 512 CT slice bundled
+Starts `medq assess FILE`, with the description and without, in a fresh process several times, in turn with an empty
+Python and an `import torch`, so that all four meet the same machine. The default image is a 512 x 512 CT slice bundled
 with pydicom.
 """
 
@@ -21,7 +21,8 @@ from eval.processes import MEDQ, Measured, measure
 from eval.tables import Cell, table
 
 IMAGE_512 = "693_J2KI.dcm"
-LIMIT_S, LIMIT_MIB = 4.0, 1200.0
+PLAIN, WITH_TEXT = "medq assess --no-text", "medq assess"
+LIMITS = {PLAIN: (4.0, 1200.0), WITH_TEXT: (25.0, 1536.0)}  # seconds (median), MiB
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = {
         "python alone": (sys.executable, "-c", "pass"),
         "import torch": (sys.executable, "-c", "import torch"),
-        "medq assess --no-text": (*MEDQ, "assess", str(args.image), "--no-text"),
+        PLAIN: (*MEDQ, "assess", str(args.image), "--no-text"),
+        WITH_TEXT: (*MEDQ, "assess", str(args.image)),
     }
     runs: dict[str, list[Measured]] = {name: [] for name in commands}
     for _ in range(args.runs):
@@ -58,8 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             "numbers": numbers,
         }
         results.write(args.out, "eval.run_cold_start", argv, answer)
-    medq = numbers["medq assess --no-text"]
-    return int(bool(failed) or medq["median_s"] > LIMIT_S or medq["peak_mib"] > LIMIT_MIB)
+    over = [
+        name for name, (most_s, most_mib) in LIMITS.items()
+        if numbers[name]["median_s"] > most_s or numbers[name]["peak_mib"] > most_mib
+    ]  # fmt: skip
+    return int(bool(failed) or bool(over))
 
 
 def summary(runs: Sequence[Measured]) -> dict[str, float]:
@@ -81,8 +86,10 @@ def report(numbers: dict[str, dict[str, float]]) -> str:
     """One row per command, and the limits they are held against."""
     header = ("command", "first s", "median s", "min s", "max s", "peak MiB")
     rows: list[list[Cell]] = [[name, *values.values()] for name, values in numbers.items()]
-    limits = f"limits for medq: {LIMIT_S:g} s (median), {LIMIT_MIB:g} MiB"
-    return f"{table(header, rows, digits=2)}\n{limits}"
+    limits = (
+        f"limit of {name}: {most_s:g} s (median), {most_mib:g} MiB" for name, (most_s, most_mib) in LIMITS.items()
+    )
+    return "\n".join((table(header, rows, digits=2), *limits))
 
 
 if __name__ == "__main__":

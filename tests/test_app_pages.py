@@ -16,7 +16,7 @@ from app import chat
 from app.engine import Engine
 from app.guard import COOKIE
 from app.intake import Reader
-from app.pages import Pages, Values, owner_of
+from app.pages import KEEP, Pages, Values, owner_of
 from app.room import Room
 from app.store import Bounds, Store, Study
 from medq_vlm.io.examples import CT_SMALL, MR_SMALL, example
@@ -90,6 +90,16 @@ def test_two_events_do_not_assess_the_same_study(pages: Pages) -> None:
     assert study.state == "assessing"
     assert told(list(pages.assess_waiting(REQUEST))) == []
     assert len(list(first)) >= 1 and study.state == "done"
+
+
+def test_a_batch_leaves_the_page_alone_on_which_somebody_writes(pages: Pages) -> None:
+    shown = add(pages, "shown")
+    list(pages.assess_waiting(REQUEST))
+    pages.show(shown.token, REQUEST)
+    add(pages, "other")
+    values = list(pages.assess_waiting(REQUEST))
+    assert values[-1][SERIES] is not KEEP  # its state in the list of series has changed
+    assert all(value is KEEP for one in values for value in one[SERIES + 1 :])
 
 
 def test_stop_leaves_what_waits_and_go_on_takes_it_up(pages: Pages) -> None:

@@ -70,6 +70,7 @@ def test_an_image_that_was_not_assessed_says_why() -> None:
         assessed(), score=None, score_interval=None, verdict=None, assessable=False, reason="It is blank."
     )
     page = panel.panel(study(result=refused))
+    assert "data-missed" not in page  # there is no list of findings that it could be added to
     assert "NOT ASSESSABLE" in page and "It is blank." in page and "data-finding" not in page
     assert "not assessed yet" in panel.panel(study(result=None)).lower()
     assert "No study open" in panel.panel(None)

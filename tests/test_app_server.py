@@ -93,6 +93,14 @@ def test_two_users_at_once_never_meet(server: Server) -> None:
     assert code == 404
 
 
+def test_two_users_may_drop_the_same_file_at_once(server: Server) -> None:
+    pair = [client(server), client(server)]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(3):
+            answers = list(pool.map(lambda one: assess(one, example(CT_SMALL)), pair))
+            assert all(answer["name"] == CT_SMALL for answer in answers)
+
+
 def test_bad_input_gets_a_sentence(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("no image")

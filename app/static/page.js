@@ -19,6 +19,7 @@
       const answer = await fetch(`/medq/study/${panel.dataset.study}/review`, { method: "POST",
         headers: { "Content-Type": "application/json" }, body: JSON.stringify(review.of(panel)) }).catch(() => null);
       output.textContent = answer && answer.ok ? "Saved" : answer ? await answer.text() : "Not saved: no connection";
+      if (answer && answer.ok) panel.querySelectorAll("[data-export][hidden]").forEach((link) => { link.hidden = false; });
     },
     add(panel, select) {
       const kind = select.value;
@@ -134,6 +135,7 @@
       box.style.maxHeight = `${Math.max(240, innerHeight - box.getBoundingClientRect().top - scrollY - 28)}px`;
   };
   addEventListener("resize", fill);
+  addEventListener("click", (event) => { if (event.target.closest("[role=tab]")) setTimeout(fill, 50); });  // hidden boxes have no height
   let due = false;
   new MutationObserver(() => {
     if (due) return;

@@ -222,6 +222,7 @@
       if (!this.study) return;
       this.state.finding = number;
       this.state.boxes = true;
+      if (!this.study.findings[number].box) this.state.heat = true;  // what has no box lies everywhere: the map says where most
       this.toFinding();
       this.refresh();
     }
