@@ -28,7 +28,8 @@ def add(room: Room) -> None:
         return study
 
     def plain(study: Study) -> dict[str, Any]:
-        return {"id": study.token, "name": study.name, "assessment": exports.assessed(study).to_dict()}
+        result = exports.assessed(study).to_dict() | ({"review": study.review.to_dict()} if study.review else {})
+        return {"id": study.token, "name": study.name, "assessment": result}
 
     def assess(files: list[str] | None, description: str, request: gr.Request) -> dict[str, Any]:
         """Assess uploaded files. An empty description keeps the header's. Gives studies and problems."""

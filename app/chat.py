@@ -12,7 +12,8 @@ import gradio as gr
 
 from app.room import Room, explain
 from app.store import Owner, Study
-from medq_vlm.report.content import clean, shown_findings
+from medq_vlm.language.terms import kinds_in
+from medq_vlm.report.content import clean, place, shown_findings
 from medq_vlm.schema import MedQError
 from medq_vlm.vocab import KIND
 
@@ -40,14 +41,17 @@ def _said(role: str, text: str) -> dict[str, Any]:
 
 
 def picture_for(study: Study, question: str) -> str:
-    """The slice with the finding's box, when the question asks for a place and a finding has one; else ""."""
-    if study.result is None or not ASKS_PLACE.search(question):
+    """The slice with the finding that the question names, or the worst one, when it asks for a place; else ""."""
+    found = shown_findings(study.result) if study.result else []
+    if not found or not ASKS_PLACE.search(question):
         return ""
-    for number, finding in enumerate(shown_findings(study.result)):
-        if finding.location.box is not None:
-            words = html.escape(f"{KIND[finding.kind].plain}: {finding.location.words}", quote=True)
-            return f'<br><img class="mq-answer" src="/medq/study/{study.token}/marked/{number}" alt="{words}">'
-    return ""
+    modality = str(study.result.modality.value) if study.result else ""
+    named = kinds_in(question, modality, [one.kind for one in found])
+    number = next((n for n, one in enumerate(found) if one.kind in named), 0)
+    if named and found[number].kind not in named:  # asked for what is not there
+        return ""
+    words = html.escape(f"{KIND[found[number].kind].plain}: {place(found[number].location)}", quote=True)
+    return f'<br><img class="mq-answer" src="/medq/study/{study.token}/marked/{number}" alt="{words}" title="{words}">'
 
 
 def answer(room: Room, owner: Owner, study: Study, question: str) -> Iterator[str]:
@@ -59,17 +63,18 @@ def answer(room: Room, owner: Owner, study: Study, question: str) -> Iterator[st
     if not question:
         raise MedQError("Type a question first.")
     other = previous(room, owner, study) if question == COMPARE else None
+    names = f"A is {study.name}, open now; B is {other.name}, the one before. " if other else ""
     so_far = ""
     with silence(study):
         try:
             for piece in room.engine.weigh(study, other) if other else room.engine.talk(study, question):
                 so_far += piece
-                yield so_far.strip()
+                yield names + so_far.strip()
                 if study.hush.is_set():
                     break
         finally:
             if so_far.strip():
-                study.chat.append((question, so_far.strip()))
+                study.chat.append((question, names + so_far.strip()))
                 del study.chat[:-KEPT]
 
 
@@ -109,8 +114,8 @@ def previous(room: Room, owner: Owner, study: Study) -> Study:
     return studies[place - 1]
 
 
-def stream(room: Room, owner: Owner, question: str) -> Iterator[tuple[Any, Any]]:
-    """(messages, text of the question box) while an answer is written."""
+def stream(room: Room, owner: Owner, question: str, typed: bool) -> Iterator[tuple[Any, Any]]:
+    """(messages, text of the question box) while an answer is written; what was not typed there leaves the box."""
     study = room.store.selected(owner)
     if study is None or study.result is None:
         yield [_said("assistant", "Open a study and let it be assessed first.")], gr.skip()
@@ -124,12 +129,12 @@ def stream(room: Room, owner: Owner, question: str) -> Iterator[tuple[Any, Any]]
         answered = [_said("assistant", said)] if said else []
         return [*messages(study), _said("user", clean(question)[:LONGEST_QUESTION]), *answered], gr.skip()
 
-    yield shown("\u2026")[0], ""
+    yield shown("\u2026")[0], "" if typed else gr.skip()
     try:
         for so_far in answer(room, owner, study, question):
             yield shown(so_far)
     except Exception as error:
-        yield shown(explain(error))
+        yield shown(explain(error))[0], question if typed else gr.skip()  # to be mended and sent again
         return
     if room.store.selected(owner) is study and study.asked == number:
         yield messages(study), gr.skip()

@@ -52,11 +52,12 @@ class Engine:
         self.fell_back = False  # the GPU was full and the model moved to the CPU
         self._heat = threading.Semaphore(AT_ONCE)
         self._talk = threading.Lock()
+        self._falling = threading.Lock()
 
     @classmethod
-    def load(cls, preset: str = "nano") -> Engine:
-        """Load a preset. Raises ModelError."""
-        return cls(MedQ.load(preset), preset)
+    def load(cls, preset: str = "nano", precision: str = "nf4") -> Engine:
+        """Load a preset; `precision` is the language model's. Raises ModelError."""
+        return cls(MedQ.load(preset, precision), preset)
 
     @property
     def device(self) -> str:
@@ -99,14 +100,16 @@ class Engine:
             raise MedQError("This study was not assessed yet.")
         self.warm()
         history = list(study.chat)
-        yield from spoken(self.medq.ask(study.encoded, study.result, question, history, study.hush.is_set))
+        encoded, result = study.encoded, study.result
+        yield from self._spoken(lambda: self.medq.ask(encoded, result, question, history, study.hush.is_set))
 
     def weigh(self, first: Study, second: Study) -> Iterator[str]:
         """Which of two assessed studies is better and why, piece by piece. Raises MedQError."""
         if first.encoded is None or first.result is None or second.encoded is None or second.result is None:
             raise MedQError("Both studies must be assessed before they can be compared.")
         self.warm()
-        yield from spoken(self.medq.compare((first.encoded, first.result), (second.encoded, second.result)))
+        pair = (first.encoded, first.result), (second.encoded, second.result)
+        yield from self._spoken(lambda: self.medq.compare(*pair))
 
     def assess(self, study: Study, acquisition: str | None = None) -> Iterator[Step]:
         """Assess and say how far it is after every slice; the last step holds the result.
@@ -151,11 +154,11 @@ class Engine:
     def _steps(self, study: Study, work: Callable[[Progress], Step]) -> Iterator[Step]:
         """What `work` in a thread of its own says of its progress, then the step it returns."""
         steps: queue.Queue[Step | BaseException] = queue.Queue()
-        study.stop.clear()
+        stop = study.fresh_stop()
         begun = time.monotonic()
 
         def progress(done: int, total: int) -> None:
-            if study.stop.is_set():
+            if stop.is_set():
                 raise Stopped
             spent = time.monotonic() - begun
             steps.put(Step(done, total, spent / done * (total - done)))
@@ -178,7 +181,7 @@ class Engine:
                     return
         finally:
             if thread.is_alive():
-                study.stop.set()
+                stop.set()
 
     def assess_now(self, study: Study, acquisition: str | None = None) -> Assessment:
         """`assess` for a caller that needs no progress."""
@@ -205,11 +208,10 @@ class Engine:
         return heat
 
     def guarded(self, work: Callable[[], T]) -> T:
-        """Run `work`; when the GPU is full, move the model to the CPU and run it again. Raises MedQError."""
+        """Run `work`; when the GPU is full, go on with the CPU and run it again. Raises MedQError."""
         try:
             return work()
         except torch.OutOfMemoryError:
-            LOG.warning("the GPU is out of memory: going on with the CPU")
             self._to_cpu()
             try:
                 return work()
@@ -218,21 +220,26 @@ class Engine:
         except MemoryError:
             raise MedQError("There is not enough memory for this image; give a part of it.") from None
 
+    def _spoken(self, begin: Callable[[], Iterator[str]]) -> Iterator[str]:
+        """What `begin` says; when the GPU is full, it is begun again on the CPU. Raises MedQError."""
+        said = False
+        try:
+            for piece in begin():
+                said = True
+                yield piece
+        except torch.OutOfMemoryError:
+            self._to_cpu()
+            if said:
+                raise MedQError("The graphics card was full: the model runs on the processor now, so please ask "
+                                "again.") from None  # fmt: skip
+            yield from begin()
+
     def _to_cpu(self) -> None:
-        kept = self.medq.checkpoint
-        moved = replace(kept, anchors=kept.anchors.cpu()) if isinstance(kept.anchors, torch.Tensor) else kept
-        kept.model.to("cpu")
-        self.medq.checkpoint = moved
-        self.fell_back = True
+        """Once is enough, whoever finds the GPU full."""
+        with self._falling:
+            if not self.fell_back:
+                LOG.warning("the GPU is out of memory: going on with the CPU")
+                self.medq.leave_gpu()
+                self.fell_back = True
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def spoken(pieces: Iterator[str]) -> Iterator[str]:
-    """`pieces`; a full GPU ends an answer with a sentence, and the next one finds the memory free again."""
-    try:
-        yield from pieces
-    except torch.OutOfMemoryError:
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        raise MedQError("There is not enough memory for an answer now; please ask again in a moment.") from None

@@ -65,7 +65,8 @@ def _html(engine: Engine, study: Study) -> File:
 
 
 def _json(engine: Engine, study: Study) -> File:
-    return File(f"{_stem(study)}.json", "application/json", report.to_json(assessed(study)).encode())
+    text = report.to_json(assessed(study), review=study.review.to_dict() if study.review else None)
+    return File(f"{_stem(study)}.json", "application/json", text.encode())
 
 
 def _review(engine: Engine, study: Study) -> File:

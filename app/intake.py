@@ -44,11 +44,19 @@ class Named:
 
 
 @dataclass(frozen=True)
+class Unread:
+    """An uploaded file that became no sample."""
+
+    name: str  # a person gave it
+    problem: str  # one sentence, which names the file
+
+
+@dataclass(frozen=True)
 class Taken:
-    """What became of an upload: samples whose `path` is the name a person gave, and a sentence for each failure."""
+    """What became of an upload: samples whose `path` is the name a person gave, and what failed."""
 
     samples: list[ImageSample]
-    problems: list[str]
+    unread: list[Unread]
 
 
 def take(paths: Sequence[str | Path], limits: UploadLimits = UploadLimits()) -> list[Named]:
@@ -111,7 +119,7 @@ class Reader:
         rest = [one for one in files if not one.data.startswith(ZIP_MAGIC)]
         groups = [*([rest] if rest else []), *([one] for one in zips)]
         samples: list[ImageSample] = []
-        problems: list[str] = []
+        unread: list[Unread] = []
         for group in groups:
             good, bad = self._run(group)
             strange = _passed_over(group)
@@ -119,10 +127,10 @@ class Reader:
                 samples += [replace(one, path=given_name(one.path, group)) for one in collect(_name(group), good, bad)]
             except IngestError:
                 if not bad and not strange:
-                    problems.append(f"{group[0].name}: it holds no image.")
-            problems += [given_name(str(error), group) for error in bad]
-            problems += strange
-        return Taken(samples, problems)
+                    unread.append(Unread(group[0].name, f"{group[0].name}: it holds no image."))
+            unread += [_unread(given_name(str(error), group)) for error in bad]
+            unread += strange
+        return Taken(samples, unread)
 
     def warm(self) -> None:
         """Start the children now."""
@@ -156,10 +164,15 @@ def together(files: Sequence[Named]) -> bytes:
     return out.getvalue()
 
 
-def _passed_over(group: Sequence[Named]) -> list[str]:
-    """A sentence for each of several files that is of no image kind: an archive is silent about them."""
+def _passed_over(group: Sequence[Named]) -> list[Unread]:
+    """Those of several files that are of no image kind: an archive is silent about them."""
     strange = [one.name for one in group if kind_of(one.data[:HEAD_BYTES]) is None] if len(group) > 1 else []
-    return [f"{clean(name)}: this is not an image in a known format." for name in strange]
+    return [Unread(clean(name), f"{clean(name)}: this is not an image in a known format.") for name in strange]
+
+
+def _unread(sentence: str) -> Unread:
+    """The reader's sentences begin with the name of the file."""
+    return Unread(sentence.partition(": ")[0], sentence)
 
 
 MEMBER = re.compile(re.escape(TOGETHER) + r" \(file (\d+)\)")  # how io names a member of the archive

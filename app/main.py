@@ -1,4 +1,4 @@
-"""Start the app: python -m app [--host HOST] [--port PORT] [--auth USER:PASSWORD] [--preset NAME]."""
+"""Start the app: python -m app [--host HOST] [--port PORT] [--auth USER:PASSWORD] [--preset NAME] [--precision nf4]."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
                      help=f"login, may be repeated; @FILE reads one a line; or set {AUTH_VARIABLE}. "
                      "Needed for any other host than this computer")  # fmt: skip
     out.add_argument("--preset", default="nano", metavar="NAME", help="nano, or a folder with weights")
+    out.add_argument("--precision", choices=("nf4", "bf16", "fp32"), default="nf4", help="of the language model")
     return out
 
 
@@ -109,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cache = private_cache()
         from app.serve import serve
 
-        serve(args.host, args.port, logins, args.preset, cache)
+        serve(args.host, args.port, logins, (args.preset, args.precision), cache)
     except MedQError as error:
         print(f"medq: {error}", file=sys.stderr)
         return error.exit_code

@@ -7,7 +7,7 @@ import html
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import gradio as gr
 
@@ -15,7 +15,7 @@ from app import chat, compare, panel, worklist
 from app.engine import Stopped
 from app.room import Room, explain, time_left
 from app.store import Owner, Study
-from medq_vlm import about, vocab
+from medq_vlm import about
 from medq_vlm.report.content import DISCLAIMER, SCALE, image_name
 from medq_vlm.schema import MedQError
 
@@ -65,8 +65,6 @@ class Way:
 
 class Pages:
     """The events of the page over one room. Which study a page shows is kept beside the studies themselves."""
-
-    FILTERS: ClassVar = ("all", *vocab.VERDICTS, "not assessable", "waiting", "not reviewed")
 
     def __init__(self, room: Room) -> None:
         self.room = room
@@ -132,9 +130,13 @@ class Pages:
                     slices = f": {step.done} of {step.total}" if step.total > 1 else ""
                     words = ", ".join(part for part in (f"{plain}{slices}", way.left(step.done)) if part)
                     yield (KEEP, self._told(owner, panel.progress(words, way.share(step.done))), *[KEEP] * 8)
+        except Stopped as error:
+            if study.state == "stopped":  # not gone on with meanwhile
+                yield (KEEP, self._told(owner, panel.notice(explain(error))), gr.update(visible=False),
+                       *self._after(owner, study))  # fmt: skip
+            return
         except Exception as error:
-            kind = "info" if isinstance(error, Stopped) else "error"
-            words = self._told(owner, panel.notice(explain(error), kind))
+            words = self._told(owner, panel.notice(explain(error), "error"))
             yield (KEEP, words, gr.update(visible=False), *self._after(owner, study))
             return
         note = "The graphics card was full: the model runs on the processor now." if self.room.engine.fell_back else ""
@@ -165,6 +167,7 @@ class Pages:
         """Let what was stopped wait for its turn again: go."""
         for study in self.room.store.studies(owner_of(request)):
             if study.state == "stopped":
+                study.fresh_stop()
                 study.state = "waiting"
         return gr.update(visible=False)
 
@@ -185,9 +188,12 @@ class Pages:
             *self._state(owner),
         )
 
-    def arrive(self, request: gr.Request) -> Any:
-        """A page that opens is empty."""
-        return self._choices(owner_of(request))
+    def arrive(self, left: str | None, request: gr.Request) -> Values:
+        """A page that opens is empty; one that was loaded again has its studies back: `left` is one of them."""
+        owner = owner_of(request)
+        if not left or not self.room.store.adopt(owner, left):
+            return (KEEP,) * 10
+        return (None, self._told(owner, panel.notice("")), KEEP, *self._state(owner))
 
     def leave(self, request: gr.Request) -> None:
         """A page that closes is forgotten soon: at once would lose the work of a lost connection."""
@@ -220,7 +226,11 @@ class Pages:
     # --- chat
     def ask(self, question: str, request: gr.Request) -> Iterator[Values]:
         """Answer a question about the shown study: chat, question box."""
-        yield from chat.stream(self.room, owner_of(request), question)
+        yield from chat.stream(self.room, owner_of(request), question, typed=True)
+
+    def ask_quickly(self, question: str, request: gr.Request) -> Iterator[Values]:
+        """The same for a quick reply."""
+        yield from chat.stream(self.room, owner_of(request), question, typed=False)
 
     def retry(self, request: gr.Request) -> Iterator[Values]:
         """Answer the last question again."""
@@ -231,7 +241,7 @@ class Pages:
         except MedQError:
             question = ""
         if question:
-            yield from chat.stream(self.room, owner, question)
+            yield from chat.stream(self.room, owner, question, typed=False)
         else:
             yield KEEP, KEEP
 
@@ -292,19 +302,17 @@ class Pages:
         return self._rows(wanted, owner_of(request))
 
     def _rows(self, wanted: str, owner: Owner) -> Values:
-        studies = self.room.store.studies(owner)
-        rows = [row for row, study in zip(worklist.table(studies), studies, strict=True) if _wanted(study, wanted)]
-        links = ""
-        if any(study.result for study in studies):
-            address = f"/medq/study/{studies[0].token}/worklist"
-            forms = [("csv", "Download CSV"), ("jsonl", "Download JSONL")]
-            if any(study.review for study in studies):
-                forms.append(("labels", "Review labels CSV"))
-            links = '<nav class="mq-downloads">' + "".join(
-                f'<a class="mq-button" data-worklist="{form}" href="{address}/{form}" download>{name}</a>'
-                for form, name in forms
-            ) + "</nav>"  # fmt: skip
-        return rows, links
+        store = self.room.store
+        studies = store.studies(owner)
+        rows = worklist.table([*studies, *store.unread(owner)], wanted)
+        forms = [("csv", "Download CSV"), ("jsonl", "Download JSONL")] if any(one.result for one in studies) else []
+        forms += [("labels", "Review labels CSV")] if any(one.review for one in studies) else []
+        links = "".join(
+            f'<a class="mq-button" data-worklist="{form}" href="/medq/study/{studies[0].token}/worklist/{form}" '
+            f"download>{name}</a>"
+            for form, name in forms
+        )
+        return rows, links and f'<nav class="mq-downloads">{links}</nav>'
 
     def open_row(self, event: gr.SelectData, request: gr.Request) -> Values:
         """Open the chosen row in the reading tab; its number finds it whatever the order of the table."""
@@ -342,12 +350,3 @@ class Pages:
             "is written to disk, sent anywhere or counted.</p><h3>Examples</h3><p>The list at the left of the reading "
             "tab opens real images that come with the DICOM library and phantoms made by code.</p></div>"
         )
-
-
-def _wanted(study: Study, wanted: str) -> bool:
-    result = study.result
-    if wanted == "not reviewed":
-        return not study.review
-    if wanted == "waiting" or result is None:
-        return wanted in ("all", "waiting") and (result is None or wanted == "all")
-    return wanted == "all" or wanted == (result.verdict or "not assessable")

@@ -94,8 +94,8 @@ def _gauge(result: Assessment) -> str:
 
 
 def _facts(result: Assessment) -> str:
-    modality, anatomy = content.recognised_line(result.modality), content.recognised_line(result.anatomy)
-    return f'<p class="mq-facts"><b>{_e(modality)}</b> <b>{_e(anatomy)}</b></p>'
+    told = [content.recognised_line(fact) for fact in (result.modality, result.anatomy) if content.known(result, fact)]
+    return f'<p class="mq-facts">{" ".join(f"<b>{_e(words)}</b>" for words in told)}</p>'
 
 
 def _findings(result: Assessment, review: Review) -> str:
@@ -131,13 +131,15 @@ def _finding(number: int, finding: Finding, review: Review) -> str:
 
 
 def _evidence(measured: Sequence[Measurement]) -> str:
-    """One line for each measurement: name, value, expected range."""
-    return "".join(
-        f"<div>{_e(content.capital(content.measure_name(m.name)))} <b>{_value(m)}</b>"
-        + (f" <span>expected {_range(m.expected)}</span>" if m.expected else "")
-        + "</div>"
-        for m in measured
+    """One line for each measurement: name, value, expected range; those inside it last and quiet."""
+    lines = "".join(
+        f"<div{' class=mq-soft' if content.within(m) else ''}>{_e(content.capital(content.measure_name(m.name)))} "
+        f"<b>{_value(m)}</b> <span>{_range(content.expected_words(m))}</span></div>"
+        for m in content.told_evidence(measured)
     )
+    if measured and all(content.within(m) for m in measured):
+        lines += f'<div class="mq-soft">{_e(content.capital(content.MODEL_ALONE))}.</div>'
+    return lines
 
 
 def _value(measured: Measurement) -> str:

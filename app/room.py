@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.engine import Engine, Step, Stopped
-from app.intake import Reader, UploadLimits, take
+from app.intake import Reader, Unread, UploadLimits, take
 from app.store import Owner, Store, Study, Treated
 from medq_vlm import phantoms
 from medq_vlm.degrade.sample import degrade_sample
@@ -22,8 +22,8 @@ from medq_vlm.schema import ImageSample, IngestError, MedQError
 LOG = logging.getLogger("medq.app")
 LONGEST_DESCRIPTION = 600
 LONGEST_LEAD = 2000  # of a description that leads a restoration: the assessment's own may be so long
-EXAMPLES = ("Head CT", "Head CT, motion", "Abdomen MR", "CT volume (phantom)", "Head MR, motion (phantom)",
-            "Chest X-ray (phantom)", "Fundus, defocus (phantom)")  # fmt: skip
+EXAMPLES = ("Head CT", "Head CT, motion", "Abdomen MR", "CT volume (phantom)", "CT, metal (phantom)",
+            "Head MR, motion (phantom)", "Chest X-ray (phantom)", "Fundus, defocus (phantom)")  # fmt: skip
 
 
 @dataclass
@@ -38,13 +38,15 @@ class Room:
     def receive(self, owner: Owner, paths: Sequence[str | Path]) -> tuple[list[Study], list[str]]:
         """Uploaded files to studies of `owner`, and a sentence for each that failed. Raises MedQError."""
         taken = self.reader.read(take(paths, self.limits))
-        studies, problems = [], list(taken.problems)
+        studies, unread = [], list(taken.unread)
         gone = self.store.forgotten(owner)
         for sample in taken.samples:
             try:
                 studies.append(self.store.add(owner, clean(sample.path), sample))
             except MedQError as error:
-                problems.append(str(error))
+                unread.append(Unread(clean(sample.path), str(error)))
+        self.store.failed(owner, unread)
+        problems = [one.problem for one in unread]
         if gone := self.store.forgotten(owner) - gone:
             problems.append(
                 f"{gone} older {'study was' if gone == 1 else 'studies were'} removed from memory to make room."
@@ -59,7 +61,8 @@ class Room:
         """Assess a study and keep the result. A description is cut to a sane length; None keeps the header's."""
         if description is not None:
             description = clean(description)[:LONGEST_DESCRIPTION]
-        study.state = "assessing"
+        stop = study.fresh_stop()
+        study.state, study.problem = "assessing", ""
         try:
             for step in self.engine.assess(study, description):
                 if step.result is not None:
@@ -67,14 +70,16 @@ class Room:
                     study.state = "done"
                 yield step
         except (Stopped, GeneratorExit):
-            study.state = "stopped"
+            if study.stop is stop:  # no newer run has begun
+                study.state = "stopped"
             raise
-        except Exception:
-            study.state = "failed"
+        except Exception as error:
+            study.state, study.problem = "failed", explain(error)
             raise
         finally:
-            if study.result is not None:  # of an earlier run
+            if study.result is not None and study.stop is stop:  # of an earlier run
                 study.state = "done"
+            self.store.grown(study)
 
     def restore(self, study: Study, description: str | None = None) -> Iterator[Step]:
         """Restore an assessed study and keep what came of it; a person's description leads. Raises MedQError."""
@@ -111,6 +116,7 @@ def example(name: str) -> ImageSample:
         "Head CT, motion": lambda: worse(bundled(examples.CT_HEAD), "ct_motion", 3.0),
         "Abdomen MR": lambda: bundled(examples.MR_ABDOMEN),
         "CT volume (phantom)": lambda: phantoms.phantom_volume("ct", seed=3, slices=12, size=256),
+        "CT, metal (phantom)": lambda: worse(phantoms.phantom("ct", seed=1), "metal", 3.5),
         "Head MR, motion (phantom)": lambda: worse(phantoms.phantom("mr", seed=7), "mr_motion", 3.0),
         "Chest X-ray (phantom)": lambda: phantoms.phantom("xray", seed=1),
         "Fundus, defocus (phantom)": lambda: worse(phantoms.phantom("fundus", seed=1), "defocus", 3.0),

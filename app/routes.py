@@ -23,7 +23,7 @@ def add_routes(app: FastAPI, room: Room) -> None:
     """Everything under /medq and /health."""
 
     def study_of(request: Request, token: str) -> Study | None:
-        return room.store.by_token(token, browser_cookie(request.scope))
+        return room.store.by_token(token, browser_cookie(request.scope), request.app.state.login(request))
 
     @app.get("/health")
     def health() -> dict[str, Any]:
@@ -71,16 +71,18 @@ def add_routes(app: FastAPI, room: Room) -> None:
     def heat(request: Request, token: str, index: int, kind: Annotated[str, Query(max_length=40)]) -> Response:
         """Where a finding shows on a slice, as a transparent PNG."""
 
-        def shown(study: Study) -> Response:
+        def map_of(study: Study) -> Response:
             viewer.check_index(study.sample, index)
-            return _png(viewer.heat_png(np.asarray(room.engine.heat(study, index, kind))))
+            shown = viewer.heat_png(np.asarray(room.engine.heat(study, index, kind)))
+            room.store.grown(study)
+            return _png(shown)
 
-        return answer(request, token, shown)
+        return answer(request, token, map_of)
 
     @app.get("/medq/study/{token}/marked/{number}")
     def marked(request: Request, token: str, number: int) -> Response:
-        """A finding's slice with its box, for the chat."""
-        return answer(request, token, lambda study: _png(viewer.marked_png(study, number)))
+        """A finding's slice with its box or heat map, for the chat."""
+        return answer(request, token, lambda study: _png(viewer.marked_png(room.engine, study, number)))
 
     @app.post("/medq/study/{token}/review")
     async def save_review(request: Request, token: str) -> Response:
@@ -106,8 +108,10 @@ def add_routes(app: FastAPI, room: Room) -> None:
         """The rows (csv, jsonl) or labels of all studies on the page of this study."""
 
         def rows(study: Study) -> Response:
-            studies = room.store.studies(study.owner)
-            return _download(exports.labels(studies) if form == "labels" else worklist.download(studies, form))
+            studies, unread = room.store.studies(study.owner), room.store.unread(study.owner)
+            if form == "labels":
+                return _download(exports.labels(studies))
+            return _download(worklist.download([*studies, *unread], form))
 
         return answer(request, token, rows)
 

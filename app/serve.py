@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from gradio import route_utils
 
 from app import ui
@@ -55,7 +55,16 @@ def web(room: Room, logins: Credentials) -> App:
         enable_monitoring=False, run_history=False, footer_links=[], pwa=False, mcp_server=False, theme=ui.theme(),
         css=ui.style(), head=ui.head(),
     )  # fmt: skip
+    mounted = inner.routes[-1].app  # type: ignore[attr-defined]
+    inner.state.login = lambda request: login_name(mounted, request)
     return Guard(inner, room.limits.bytes + 16 * 1024 * 1024)  # type: ignore[arg-type]
+
+
+def login_name(mounted: Any, request: Request) -> str:
+    """Who Gradio let in, "" without a login: our own addresses lie beside Gradio's, which alone ask for it."""
+    names = (f"access-token-{mounted.cookie_id}", f"access-token-unsecure-{mounted.cookie_id}")
+    token = next((request.cookies[name] for name in names if name in request.cookies), None)
+    return mounted.tokens.get(token) or ""
 
 
 def warm(room: Room) -> None:
@@ -67,15 +76,15 @@ def warm(room: Room) -> None:
         explain(error)
 
 
-def serve(host: str, port: int, logins: Credentials, preset: str, cache: Path) -> None:
-    """Serve until interrupted. Raises MedQError when the port is taken or the model is missing."""
+def serve(host: str, port: int, logins: Credentials, model: tuple[str, str], cache: Path) -> None:
+    """Serve `model` (preset, precision) until interrupted. Raises MedQError for a taken port or a missing model."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError:
             raise MedQError(f"Port {port} of {host} cannot be used; choose another one with --port.") from None
-    room = Room(Engine.load(preset), Store(), Reader(), UploadLimits())
+    room = Room(Engine.load(*model), Store(), Reader(), UploadLimits())
     app = web(room, logins)
     threading.Thread(target=warm, args=[room], name="warm", daemon=True).start()
 

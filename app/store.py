@@ -5,18 +5,20 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from app.intake import Unread
 from app.review import Review
 from medq_vlm.pipeline import EncodedImage
 from medq_vlm.restoring import Restored
 from medq_vlm.schema import Assessment, ImageSample, MedQError
 
 GIB = 1024**3
+KEPT_UNREAD = 4000  # files of one page that could not be read: as many as one upload may hold
 
 
 @dataclass(frozen=True)
@@ -70,18 +72,27 @@ class Study:
     review: Review = field(default_factory=Review)
     chat: list[tuple[str, str]] = field(default_factory=list)  # question, answer
     heat: OrderedDict[tuple[int, str], np.ndarray] = field(default_factory=OrderedDict)
-    stop: threading.Event = field(default_factory=threading.Event)  # set: the assessment is to end
+    stop: threading.Event = field(default_factory=threading.Event)  # set: what runs with it is to end
     hush: threading.Event = field(default_factory=threading.Event)  # set: the answer is to end
     talking: threading.Lock = field(default_factory=threading.Lock)  # held while an answer is written
     asked: int = 0  # questions so far: an answer that a newer question ended shows nothing more
     state: str = "waiting"  # then assessing, done, stopped or failed
+    problem: str = ""  # why it failed
+
+    def fresh_stop(self) -> threading.Event:
+        """The stop of a run that begins: a run that was told to end keeps its own, and may end late."""
+        if self.stop.is_set():
+            self.stop = threading.Event()
+        return self.stop
 
     @property
     def size_bytes(self) -> int:
-        valid = 0 if self.sample.valid is None else self.sample.valid.nbytes
         made = self.treated.restored.restoration if self.treated else None
-        more = made.sample.pixels.nbytes + made.residual.nbytes if made and not made.unchanged else 0
-        return self.sample.pixels.nbytes + valid + more
+        arrays = [self.sample.pixels, self.sample.valid, *self.heat.copy().values()]
+        arrays += [made.sample.pixels, made.residual] if made and not made.unchanged else []
+        for one in self.encoded.scored if self.encoded else ():
+            arrays += [one.distribution, one.queries, one.embed, one.thumb]
+        return sum(array.nbytes for array in arrays if array is not None)
 
 
 @dataclass
@@ -89,6 +100,7 @@ class Page:
     """The studies of one open page, oldest first."""
 
     studies: OrderedDict[str, Study] = field(default_factory=OrderedDict)
+    unread: deque[Unread] = field(default_factory=lambda: deque(maxlen=KEPT_UNREAD))
     used: float = 0.0
     current: str | None = None  # token of the study that is shown
     forgotten: int = 0  # studies that went to make room
@@ -115,34 +127,82 @@ class Store:
             raise MedQError(f"'{name}' is too large to keep in memory here; give a part of it.")
         with self._lock:
             self.sweep()
-            page = self._touch(owner)
-            page.studies[study.token] = study
-            while len(page.studies) > self.bounds.studies or page.size_bytes > self.bounds.page_bytes:
-                self._forget(page, next(iter(page.studies)))
-                page.forgotten += 1
-            while len(self._pages) > self.bounds.pages or self._all_bytes() > self.bounds.all_bytes:
-                oldest = next(iter(self._pages))
-                if oldest == owner:  # alone and still too much: its own oldest study goes
-                    self._forget(page, next(iter(page.studies)))
-                    page.forgotten += 1
-                else:
-                    self.drop(oldest)
+            self._touch(owner).studies[study.token] = study
+            self._make_room(study)
         return study
 
     def treat(self, study: Study, treated: Treated) -> None:
-        """Keep a restoration; the page's other studies, the oldest first, make room for it. Raises MedQError."""
+        """Keep a restoration; older studies make room for it. Raises MedQError when there is not enough."""
         with self._lock:
             page = self._pages.get(study.owner)
             if page is None or study.token not in page.studies:  # closed or removed meanwhile
                 return
             study.treated = treated
-            while page.size_bytes > self.bounds.page_bytes or self._all_bytes() > self.bounds.all_bytes:
-                oldest = next((token for token in page.studies if token != study.token), None)
-                if oldest is None:
-                    study.treated = None
-                    raise MedQError("There is not enough memory to keep the restored image; restore a part of it.")
+            self._touch(study.owner)
+            if not self._make_room(study):
+                study.treated = None
+                raise MedQError("There is not enough memory to keep the restored image; restore a part of it.")
+
+    def grown(self, study: Study) -> None:
+        """What is kept of a study grew: older studies make room, and at last its own heat maps."""
+        with self._lock:
+            page = self._pages.get(study.owner)
+            if page is not None and study.token in page.studies:
+                self._touch(study.owner)
+                if not self._make_room(study):
+                    study.heat.clear()
+
+    def _make_room(self, kept: Study) -> bool:
+        """Forget older studies of the page, then the page used longest ago; False when `kept` alone is too much."""
+        page = self._pages[kept.owner]
+        while self._too_much(page):
+            first = next(iter(self._pages))
+            oldest = next((token for token in page.studies if token != kept.token), None)
+            if not self._full(page) and first != kept.owner:
+                self.drop(first)
+            elif oldest is not None:
                 self._forget(page, oldest)
                 page.forgotten += 1
+            else:
+                return False
+        return True
+
+    def _full(self, page: Page) -> bool:
+        return len(page.studies) > self.bounds.studies or page.size_bytes > self.bounds.page_bytes
+
+    def _too_much(self, page: Page) -> bool:
+        return self._full(page) or len(self._pages) > self.bounds.pages or self._all_bytes() > self.bounds.all_bytes
+
+    def failed(self, owner: Owner, unread: Iterable[Unread]) -> None:
+        """Remember files of a page that could not be read."""
+        with self._lock:
+            if unread := list(unread):
+                self._touch(owner).unread.extend(unread)
+
+    def unread(self, owner: Owner) -> list[Unread]:
+        """Files of a page that could not be read, oldest first."""
+        with self._lock:
+            page = self._pages.get(owner)
+            return list(page.unread) if page else []
+
+    def adopt(self, owner: Owner, token: str) -> bool:
+        """Give the studies of a page that was reloaded to the page it became; `token` is one of them.
+
+        Only for the same browser and login. What was not assessed yet waits again: its event went with the old page.
+        """
+        with self._lock:
+            old = next((one for one, page in self._pages.items() if token in page.studies and _same(one, owner)), None)
+            if old is None or old == owner:
+                return False
+            page = self._pages.pop(old)
+            for key, study in page.studies.items():
+                if study.result is None:
+                    study.stop.set()
+                    page.studies[key] = Study(study.token, owner, study.name, study.sample)
+                study.owner = owner
+            self._pages[owner] = page
+            self._touch(owner)
+        return True
 
     def get(self, owner: Owner, token: str | None) -> Study | None:
         """The page's own study, None when there is no such study or it belongs to someone else."""
@@ -152,11 +212,11 @@ class Store:
                 return None
             return self._touch(owner).studies[token]
 
-    def by_token(self, token: str, cookie: str) -> Study | None:
-        """The study a picture request asks for: it names no page, so the secret token and the cookie must fit."""
+    def by_token(self, token: str, cookie: str, user: str = "") -> Study | None:
+        """The study a picture request asks for: it names no page, so secret token, cookie and login must fit."""
         with self._lock:
             for owner, page in self._pages.items():
-                if token in page.studies and secrets.compare_digest(owner.cookie.encode(), cookie.encode()):
+                if token in page.studies and _same(owner, Owner(user, cookie, "")):
                     self._touch(owner)
                     return page.studies[token]
         return None
@@ -241,3 +301,8 @@ class Store:
 
     def _all_bytes(self) -> int:
         return sum(page.size_bytes for page in self._pages.values())
+
+
+def _same(one: Owner, other: Owner) -> bool:
+    """One browser and login, whatever the page."""
+    return one.user == other.user and secrets.compare_digest(one.cookie.encode(), other.cookie.encode())

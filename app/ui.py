@@ -74,6 +74,7 @@ def build(room: Room) -> gr.Blocks:
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(60, 900)) as page:
         api.add(room)  # first, so that its names are free
         gr.HTML(HEADER)
+        left = gr.Textbox(visible=False)  # the study that a page showed before it was loaded again
         with gr.Tabs(selected="read", elem_id="mq-tabs") as tabs:
             with gr.Tab("Read", id="read"), gr.Row(equal_height=False):
                 with gr.Column(scale=0, min_width=212):
@@ -144,14 +145,15 @@ def build(room: Room) -> gr.Blocks:
                     batch = gr.File(label="Drop many files or a zip", file_count="multiple", height=110,
                                     elem_id="mq-batch", elem_classes="mq-upload")  # fmt: skip
                     with gr.Column(min_width=220):
-                        wanted = gr.Dropdown(list(pages.FILTERS), value=pages.FILTERS[0], label="Show",
+                        wanted = gr.Dropdown(list(worklist.FILTERS), value=worklist.FILTERS[0], label="Show",
                                              elem_id="mq-filter")  # fmt: skip
                         batch_stop = gr.Button("Stop", size="sm", visible=False, elem_id="mq-batch-stop")
                         batch_go = gr.Button("Go on", size="sm", visible=False, elem_id="mq-batch-go")
                 batch_status = gr.HTML(panel.notice(""), elem_id="mq-batch-status")
                 table = gr.Dataframe(headers=list(worklist.HEADERS), datatype=list(worklist.TYPES), interactive=False,  # type: ignore[arg-type]
                                      show_search="search", label="Click a row, or press Enter, to open it",
-                                     max_height=520, elem_id="mq-table")  # fmt: skip
+                                     max_height=520, wrap=True, column_widths=list(worklist.WIDTHS),
+                                     elem_id="mq-table")  # fmt: skip
                 links = gr.HTML(elem_id="mq-links")
             with gr.Tab("Model", id="model") as model_tab:
                 facts = gr.HTML(pages.model_page())
@@ -166,11 +168,11 @@ def build(room: Room) -> gr.Blocks:
 
         model: dict[str, Any] = {"concurrency_id": MODEL_QUEUE, "concurrency_limit": AT_ONCE}
         received = upload.upload(pages.receive, [upload], reading, **quiet(concurrency_limit=4))  # type: ignore[arg-type]
-        run = received.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
+        received.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
         opened = example.select(pages.open_example, [example], [example, *reading], **quiet(concurrency_limit=2))  # type: ignore[arg-type]
-        run_example = opened.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
+        opened.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
         series.input(pages.show, [series], viewing, **quiet(queue=False))  # type: ignore[arg-type]
-        rerun = again.click(pages.rerun, [described], reading, **quiet(**model))  # type: ignore[arg-type]
+        again.click(pages.rerun, [described], reading, **quiet(**model))  # type: ignore[arg-type]
         forgotten = forget.click(pages.clear, None, reading, **quiet(queue=False))  # type: ignore[arg-type]
         forgotten.then(lambda: [gr.update(visible=False)] * 2, None, [go, batch_go], **quiet(queue=False))  # type: ignore[arg-type]
 
@@ -178,17 +180,17 @@ def build(room: Room) -> gr.Blocks:
         for begin in (send.click, question.submit):
             begin(pages.ask, [question], said, **quiet(**model))
         for number, one in enumerate(quick):  # a button's value is its words
-            one.click(pages.ask, [one], said, **quiet(**model, api_name=f"quick_{number}"))
-        enough.click(None, None, question, js="() => 'Is it good enough for '", api_visibility="private")
+            one.click(pages.ask_quickly, [one], said, **quiet(**model, api_name=f"quick_{number}"))
+        enough.click(None, None, question, js="() => medq.begin('Is it good enough for ')", api_visibility="private")
         retry.click(pages.retry, None, said, **quiet(**model))
         talk.clear(pages.unsay, None, None, **quiet(queue=False))
         hush.click(pages.hush, None, None, **quiet(queue=False))
 
         mended = [restore_status, restore_stop, restored, told, lead]
         restore_tab.select(healing.show, None, mended, **quiet(queue=False))  # type: ignore[arg-type]
-        mending = [restore.click(healing.restore, None, mended, **quiet(**model)),  # type: ignore[arg-type]
-                   restore_again.click(healing.again, [lead], mended, **quiet(**model))]  # type: ignore[arg-type]  # fmt: skip
-        restore_stop.click(healing.stop, None, mended[:2], **quiet(queue=False), cancels=mending)  # type: ignore[arg-type]
+        restore.click(healing.restore, None, mended, **quiet(**model))  # type: ignore[arg-type]
+        restore_again.click(healing.again, [lead], mended, **quiet(**model))  # type: ignore[arg-type]
+        restore_stop.click(healing.stop, None, mended[:2], **quiet(queue=False))  # type: ignore[arg-type]
 
         compare_tab.select(
             pages.choices, [first, second], [first, second, data_a, data_b, difference], **quiet(queue=False)
@@ -199,22 +201,23 @@ def build(room: Room) -> gr.Blocks:
         worklist_tab.select(pages.rows, [wanted], [table, links], **quiet(queue=False))  # type: ignore[arg-type]
         wanted.input(pages.rows, [wanted], [table, links], **quiet(queue=False))  # type: ignore[arg-type]
         listed = batch.upload(pages.receive_batch, [batch, wanted], listing, **quiet(concurrency_limit=4))  # type: ignore[arg-type]
-        worked = listed.success(pages.assess_batch, [wanted], listing, **quiet(**model))  # type: ignore[arg-type]
+        listed.success(pages.assess_batch, [wanted], listing, **quiet(**model))  # type: ignore[arg-type]
         go_on = go.click(pages.resume, None, [go], **quiet(queue=False))  # type: ignore[arg-type]
-        resumed = go_on.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
+        go_on.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
         batch_go_on = batch_go.click(pages.resume, None, [batch_go], **quiet(queue=False))  # type: ignore[arg-type]
-        batch_resumed = batch_go_on.success(pages.assess_batch, [wanted], listing, **quiet(**model))  # type: ignore[arg-type]
-        running = [run, run_example, rerun, worked, resumed, batch_resumed]
+        batch_go_on.success(pages.assess_batch, [wanted], listing, **quiet(**model))  # type: ignore[arg-type]
+        came = page.load(pages.arrive, [left], reading, js="() => medq.left()", **quiet(queue=False))  # type: ignore[arg-type]
+        came.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
         for button, where in (
             (stop, [status, stop, go, series]),
             (batch_stop, [batch_status, batch_stop, batch_go, series]),
         ):
-            stopped = button.click(pages.stop, None, where, **quiet(queue=False), cancels=running)  # type: ignore[arg-type]
+            # no `cancels`: it reaches a run that is begun right after, and what runs ends by itself
+            stopped = button.click(pages.stop, None, where, **quiet(queue=False))  # type: ignore[arg-type]
             stopped.then(pages.rows, [wanted], [table, links], **quiet(queue=False))  # type: ignore[arg-type]
         model_tab.select(pages.model_page, None, facts, **quiet(queue=False))  # type: ignore[arg-type]
         table.select(pages.open_row, None, [tabs, series, *viewing], **quiet(queue=False))  # type: ignore[arg-type]
 
-        page.load(pages.arrive, None, [series], **quiet(queue=False))  # type: ignore[arg-type]
         page.unload(pages.leave)
     page.queue(max_size=64, default_concurrency_limit=4, api_open=False)
     return page

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from app.engine import Engine
 from app.store import Study
 from medq_vlm.io.display import CT_WINDOWS, default_window, to_display
 from medq_vlm.report.content import number, plane, shown_findings
@@ -65,10 +66,15 @@ def png(picture: np.ndarray) -> bytes:
 
 def heat_png(heat: np.ndarray) -> bytes:
     """A heat map (H, W), 0 to 1, as a transparent PNG to lay over the slice."""
+    return png(heat_rgba(heat))
+
+
+def heat_rgba(heat: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 4), transparent where nothing is."""
     rgba = np.empty((*heat.shape, 4), np.uint8)
     rgba[..., :3] = HEAT_RGB
     rgba[..., 3] = np.rint(np.clip(np.nan_to_num(heat), 0, 1) * HEAT_ALPHA)
-    return png(rgba)
+    return rgba
 
 
 def value_at(sample: ImageSample, index: int, x: int, y: int) -> str:
@@ -96,21 +102,23 @@ def worst_slice(result: Assessment) -> int | None:
     return int(min(result.slices, key=lambda row: row["score"])["index"]) if result.slices else None
 
 
-def marked_png(study: Study, number: int) -> bytes:
-    """The worst slice of a finding with its box, for an answer. Raises MedQError when it has none."""
+def marked_png(engine: Engine, study: Study, number: int) -> bytes:
+    """The worst slice of a finding with its box, or its heat map when it lies everywhere. Raises MedQError."""
     found = shown_findings(study.result) if study.result else []
-    if not 0 <= number < len(found) or found[number].location.box is None:
-        raise MedQError("That finding has no place to show.")
-    place, rows = found[number].location, study.result.slices if study.result else ()
-    first, last = place.slices or (0, study.sample.slices - 1)
+    if not 0 <= number < len(found):
+        raise MedQError("There is no such finding.")
+    finding, rows = found[number], study.result.slices if study.result else ()
+    first, last = finding.location.slices or (0, study.sample.slices - 1)
     index = int(min((r for r in rows if first <= r["index"] <= last), key=lambda r: r["score"])["index"])
-    picture = Image.fromarray(to_display(study.sample, index)).convert("RGB")
-    assert place.box is not None
-    x0, y0, x1, y1 = place.box
-    width = max(2, max(picture.size) // 200)
-    ImageDraw.Draw(picture).rectangle((x0, y0, x1 - 1, y1 - 1), outline=(240, 184, 73), width=width)
+    picture = Image.fromarray(to_display(study.sample, index)).convert("RGBA")
+    if finding.location.box is not None:
+        x0, y0, x1, y1 = finding.location.box
+        width = max(2, max(picture.size) // 200)
+        ImageDraw.Draw(picture).rectangle((x0, y0, x1 - 1, y1 - 1), outline=(240, 184, 73), width=width)
+    else:
+        picture.alpha_composite(Image.fromarray(heat_rgba(np.asarray(engine.heat(study, index, finding.kind)))))
     picture.thumbnail((480, 480))
-    return png(np.asarray(picture))
+    return png(np.asarray(picture.convert("RGB")))
 
 
 def payload(study: Study) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Many files to one worklist: rows for the table, rows for CSV and JSONL."""
+"""Many files to one worklist: rows for the table, rows for CSV and JSONL. A file that failed has its row, too."""
 
 from __future__ import annotations
 
@@ -8,48 +8,74 @@ import json
 from collections.abc import Sequence
 
 from app.exports import File
+from app.intake import Unread
 from app.store import Study
 from medq_vlm import vocab
-from medq_vlm.batch import COLUMNS, row_of
+from medq_vlm.batch import COLUMNS, Row, failed_row, row_of
 from medq_vlm.report.content import capital, image_name
 from medq_vlm.schema import MedQError
 
 HEADERS = ("No", "File", "Image", "Slices", "Score", "Verdict", "Worst finding", "Severity", "Reject %", "Review",
            "Status")  # fmt: skip
 TYPES = ("number", "str", "str", "number", "number", "str", "str", "str", "number", "str", "str")
+WIDTHS = ("44px", "17%", "11%", "70px", "66px", "9%", "12%", "84px", "92px", "84px", "18%")
+FILTERS = ("all", *vocab.VERDICTS, "not assessable", "waiting", "failed", "not reviewed")
+WAITING = ("waiting", "assessing", "stopped")  # states of a study without a result
 FORMULA = tuple("=+-@\t\r")
+Listed = Study | Unread
 
 
-def table(studies: Sequence[Study]) -> list[list[object]]:
-    """One row per study, in the order given; the number finds the study again after sorting."""
-    return [_row(number, study) for number, study in enumerate(studies, start=1)]
+def table(listed: Sequence[Listed], wanted: str = "all") -> list[list[object]]:
+    """One row for each that passes the filter `wanted`; its number finds it again after sorting."""
+    return [_row(number, one) for number, one in enumerate(listed, start=1) if passes(one, wanted)]
 
 
-def _row(number: int, study: Study) -> list[object]:
-    result = study.result
+def passes(one: Listed, wanted: str) -> bool:
+    """Whether a row is shown under one of FILTERS."""
+    if wanted == "all":
+        return True
+    if isinstance(one, Unread):
+        return wanted == "failed"
+    if wanted == "not reviewed":
+        return one.result is not None and not one.review
+    if one.result is None:
+        return wanted == ("waiting" if one.state in WAITING else one.state)
+    return wanted == (one.result.verdict or "not assessable")
+
+
+def _row(number: int, one: Listed) -> list[object]:
+    if isinstance(one, Unread):
+        return [number, one.name, "", None, None, "", "", "", None, "", _without_name(one)]
+    result = one.result
     if result is None:
-        modality = study.sample.modality
+        modality = one.sample.modality
         name = vocab.MODALITY_NAMES[modality] if modality else "Image"
-        return [number, study.name, capital(name), study.sample.slices, None, "", "", "", None, "", study.state]
+        status = f"{one.state}: {one.problem}" if one.problem else one.state
+        return [number, one.name, capital(name), one.sample.slices, None, "", "", "", None, "", status]
     worst = result.findings[0] if result.findings else None
     return [
         number,
-        study.name,
+        one.name,
         image_name(result).split(",")[0],
-        study.sample.slices,
+        one.sample.slices,
         None if result.score is None else round(result.score, 2),
         result.verdict or "not assessable",
         vocab.KIND[worst.kind].plain if worst else "",
         worst.severity if worst else "",
         None if result.reject_probability is None else round(100 * result.reject_probability),
-        study.review.verdict or ("reviewed" if study.review else ""),
-        "done",
+        one.review.verdict or ("reviewed" if one.review else ""),
+        "done" if result.assessable else f"done: {result.reason}",
     ]
 
 
-def download(studies: Sequence[Study], form: str) -> File:
-    """The finished rows as "csv" or "jsonl". Raises MedQError for another form or when nothing is finished."""
-    rows = [row_of(one.name, 1, one.result) for one in studies if one.result is not None]
+def _without_name(one: Unread) -> str:
+    """The sentence; the file's name has a column of its own."""
+    return f"failed: {one.problem.removeprefix(one.name).lstrip(': ')}"
+
+
+def download(listed: Sequence[Listed], form: str) -> File:
+    """What is finished or failed as "csv" or "jsonl". Raises MedQError for another form or when nothing is."""
+    rows = [row for one in listed if (row := _record(one)) is not None]
     if not rows:
         raise MedQError("Nothing in the worklist is finished yet.")
     if form == "jsonl":
@@ -62,6 +88,15 @@ def download(studies: Sequence[Study], form: str) -> File:
         writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
         return File("medq-worklist.csv", "text/csv; charset=utf-8", out.getvalue().encode())
     raise MedQError("A worklist is downloaded as csv or jsonl.")
+
+
+def _record(one: Listed) -> Row | None:
+    """The columns of `medq batch`; None for what waits."""
+    if isinstance(one, Unread):
+        return failed_row(one.name, one.problem)
+    if one.result is None:
+        return failed_row(one.name, one.problem) if one.state == "failed" else None
+    return row_of(one.name, 1, one.result)
 
 
 def _cell(value: object) -> object:

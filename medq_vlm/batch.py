@@ -64,7 +64,7 @@ def run(load: Callable[[], MedQ], assess: Assess, work: Iterable[Path], journal:
     with journal.open("a", encoding="utf-8") as file:
         for path, outcome in io.load_many(work):
             if isinstance(outcome, IngestError):
-                rows = [_blank(path) | {"error": str(outcome)}]
+                rows = [failed_row(path, str(outcome))]
             else:
                 model = model or load()
                 rows = [_assessed(model, assess, path, sample, number) for number, sample in enumerate(outcome, 1)]
@@ -78,11 +78,12 @@ def _assessed(model: MedQ, assess: Assess, path: str, sample: ImageSample, numbe
     try:
         return row_of(path, number, assess(model, sample))
     except MedQError as error:
-        return _blank(path) | {"series": number, "error": str(error)}
+        return failed_row(path, str(error)) | {"series": number}
 
 
-def _blank(path: str) -> Row:
-    return dict.fromkeys(COLUMNS, None) | {"path": path}
+def failed_row(path: str, problem: str) -> Row:
+    """The row of what could not be read or assessed."""
+    return dict.fromkeys(COLUMNS, None) | {"path": path, "error": problem}
 
 
 def row_of(path: str, series: int, result: Assessment) -> Row:

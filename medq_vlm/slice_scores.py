@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from medq_vlm import vocab
+
+TASK = "finding faint lesions"  # of training/task_loss.py
 
 
 @dataclass(frozen=True)
@@ -32,3 +37,20 @@ class SliceScores:
     embed: np.ndarray | None = None  # (E,) what meets the text of a prompt
     undescribed: float | None = None  # score without the acquisition description
     demand: dict[str, float] | None = None  # attribute: how much more (above 1) the description asks of it than usual
+
+
+def rows(scored: Sequence[SliceScores], weights: np.ndarray) -> tuple[dict[str, float], ...]:
+    """Index, score and weight of each slice."""
+    pairs = zip(scored, weights, strict=True)
+    return tuple({"index": s.index, "score": s.score, "weight": float(w)} for s, w in pairs)
+
+
+def mean_attributes(scored: Sequence[SliceScores]) -> dict[str, float]:
+    """Attribute: mean over slices, 0 to 1."""
+    return {name: float(np.mean([s.attributes[name] for s in scored])) for name in vocab.ATTRIBUTES}
+
+
+def worst_utility(scored: Sequence[SliceScores]) -> dict[str, str | float] | None:
+    """Fitness for TASK of the worst slice: a lesion may lie on any."""
+    fitness = [s.utility for s in scored if s.utility is not None]
+    return {"task": TASK, "score": min(fitness)} if fitness else None

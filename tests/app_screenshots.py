@@ -11,8 +11,8 @@ from pathlib import Path
 
 from selenium.webdriver.common.by import By
 
+from tests.app_browser import Driver, browser, choose, tab, until
 from tests.app_server import running
-from tests.test_app_browser import Driver, browser, choose, tab, until
 
 SHOWN = ("Head CT", "Head CT, motion", "CT volume (phantom)", "Head MR, motion (phantom)")
 SIZE = (1280, 800)

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from medq_vlm.io.examples import CT_HEAD, example
 from medq_vlm.io.write import write
 from medq_vlm.phantoms import phantom, phantom_volume
+from tests.app_browser import (
+    Driver,
+    browser,
+    choose,
+    corner,
+    downloaded,
+    drop,
+    needs_chromium,
+    stage,
+    tab,
+    until,
+)  # fmt: skip
 from tests.app_server import Server, running
 
-PATIENCE_S = 120.0  # for a busy machine; nothing waits longer than it must
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Debian's chromium and chromium-driver")
-
-Driver = webdriver.Chrome
+pytestmark = needs_chromium
 SLICES = 6
 
 
@@ -39,25 +41,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("downloads")
-
-
-@contextlib.contextmanager
-def browser(downloads: Path) -> Iterator[Driver]:
-    """A headless Chromium that saves what it downloads in a folder."""
-    options = Options()
-    options.binary_location = CHROMIUM or ""
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-                     "--disable-background-networking", "--disable-component-update"):  # fmt: skip
-        options.add_argument(argument)
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    made = webdriver.Chrome(options=options, service=Service(DRIVER))
-    made.set_page_load_timeout(PATIENCE_S)
-    made.set_window_size(1280, 943)
-    try:
-        yield made
-    finally:
-        made.quit()
 
 
 @pytest.fixture(scope="module")
@@ -74,51 +57,6 @@ def opened(driver: Driver, server: Server) -> Driver:
     drop(driver, example(CT_HEAD))
     until(driver, "document.querySelector('#mq-panel-box .mq-panel .mq-score')")
     return driver
-
-
-def until(driver: Driver, condition: str) -> Any:
-    """The value of a JavaScript condition once it is true."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        found = driver.execute_script(f"return {condition}")
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"never true: {condition}")
-
-
-def drop(driver: Driver, path: Path) -> None:
-    driver.find_element(By.CSS_SELECTOR, "#mq-upload input[type=file]").send_keys(str(path))
-
-
-def tab(driver: Driver, name: str) -> None:
-    buttons = driver.find_elements(By.CSS_SELECTOR, "button[role=tab]")
-    next(one for one in buttons if one.text.strip() == name).click()
-
-
-def choose(driver: Driver, place: str, option: str) -> None:
-    """Take an entry of a Gradio dropdown."""
-    driver.find_element(By.CSS_SELECTOR, f"{place} input").click()
-    entries = "[...document.querySelectorAll('[role=option]')]"
-    until(driver, f"{entries}.find((one) => one.innerText.trim().endsWith({option!r}))").click()
-
-
-def downloaded(folder: Path, pattern: str) -> Path:
-    """The file of that name once it is complete."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if (found := list(folder.glob(pattern))) and not list(folder.glob("*.crdownload")):
-            return found[0]
-        time.sleep(0.1)
-    raise AssertionError(f"never downloaded: {pattern}")
-
-
-def stage(driver: Driver) -> Any:
-    return driver.find_element(By.CSS_SELECTOR, "[data-viewer=main] .mq-stage")
-
-
-def corner(driver: Driver, place: str) -> str:
-    return str(driver.find_element(By.CSS_SELECTOR, f"[data-viewer=main] .mq-corner.{place}").text)
 
 
 def test_from_drop_to_score(opened: Driver) -> None:

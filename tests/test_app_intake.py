@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.intake import Named, Reader, UploadLimits, sweep, take
+from app.intake import Named, Reader, Unread, UploadLimits, sweep, take
 from medq_vlm.io.examples import CT_SMALL, MR_SMALL, example
 from medq_vlm.schema import MedQError
 from tests.dicom_files import AXIAL, dicom, ramp
@@ -72,16 +72,16 @@ def test_files_of_one_series_become_one_stack(reader: Reader) -> None:
     taken = reader.read(files)
     assert [one.pixels.shape for one in taken.samples] == [(3, 16, 16)]
     assert taken.samples[0].pixels[:, 0, 0].tolist() == [1, 2, 3]  # by position, not by name
-    assert taken.problems == []
+    assert taken.unread == []
 
 
 def test_images_keep_the_names_they_came_with_and_failures_are_named(reader: Reader) -> None:
     files = [Named(name, example(name).read_bytes()) for name in (CT_SMALL, MR_SMALL)]
     taken = reader.read([*files, Named("notes.txt", b"hello")])
     assert sorted(one.path for one in taken.samples) == sorted([CT_SMALL, MR_SMALL])
-    assert taken.problems == ["notes.txt: this is not an image in a known format."]
+    assert taken.unread == [Unread("notes.txt", "notes.txt: this is not an image in a known format.")]
     alone = reader.read([Named("notes.txt", b"hello")])
-    assert alone.samples == [] and len(alone.problems) == 1 and alone.problems[0].startswith("notes.txt")
+    assert alone.samples == [] and [one.name for one in alone.unread] == ["notes.txt"]
 
 
 def test_a_zip_is_opened(reader: Reader) -> None:
@@ -96,5 +96,5 @@ def test_a_zip_is_opened(reader: Reader) -> None:
 def test_a_hostile_file_does_not_end_the_reader(reader: Reader) -> None:
     bomb = dicom(np.zeros((1, 16, 16), "u2"), Rows=65535, Columns=65535)
     taken = reader.read([Named("bomb.dcm", bomb)])
-    assert taken.samples == [] and len(taken.problems) == 1
+    assert taken.samples == [] and len(taken.unread) == 1
     assert len(reader.read([Named(CT_SMALL, example(CT_SMALL).read_bytes())]).samples) == 1

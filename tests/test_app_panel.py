@@ -8,11 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app import chat, compare, panel, worklist
+from app import chat, compare, pages, panel, worklist
+from app.intake import Unread
 from app.review import parse
 from app.store import Owner, Study
-from medq_vlm.schema import ImageSample, MedQError
-from tests.assessments import FIVE, METAL, NOISE, assessed
+from medq_vlm.report import content
+from medq_vlm.schema import ImageSample, MedQError, Recognised
+from medq_vlm.vocab import KIND
+from tests.assessments import FIVE, METAL, NOISE, assessed, refused
 
 EVIL = "<img src=x onerror=alert(1)>\"'"
 
@@ -109,7 +112,54 @@ def test_the_worklist_has_a_row_for_each_study_and_its_downloads() -> None:
         worklist.download([study(result=None)], "csv")
 
 
+def test_the_worklist_has_a_row_for_each_file_that_failed() -> None:
+    failed = study(result=None, state="failed", problem="There is not enough memory for this image.", name="b.dcm")
+    listed = [study(), failed, Unread("notes.txt", "notes.txt: this is not an image in a known format.")]
+    rows = worklist.table(listed)
+    assert [row[0] for row in rows] == [1, 2, 3]
+    assert rows[1][-1] == "failed: There is not enough memory for this image."
+    assert rows[2][1] == "notes.txt" and rows[2][-1] == "failed: this is not an image in a known format."
+    assert [row[0] for row in worklist.table(listed, "failed")] == [2, 3]
+    lines = [json.loads(line) for line in worklist.download(listed, "jsonl").data.decode().splitlines()]
+    assert [line["path"] for line in lines] == ["a.dcm", "b.dcm", "notes.txt"]
+    assert [bool(line["error"]) for line in lines] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [("all", [1, 2, 3, 4, 5, 6]), ("usable", [1]), ("waiting", [2, 3]), ("failed", [4, 5]), ("not reviewed", [1, 6]),
+     ("not assessable", [6]), ("good", [])],
+)  # fmt: skip
+def test_every_row_passes_the_filters_that_fit_it(wanted: str, numbers: list[int]) -> None:
+    listed = [
+        study(), study(result=None), study(result=None, state="stopped"), study(result=None, state="failed"),
+        Unread("x", "x: it is empty."), study(result=refused()),
+    ]  # fmt: skip
+    assert [row[0] for row in worklist.table(listed, wanted)] == numbers
+
+
+def test_what_a_blank_picture_looks_like_is_not_said() -> None:
+    guessed = replace(refused(), modality=Recognised("oct", "image", 0.4), anatomy=Recognised("eye", "image", 0.3))
+    assert "OCT" not in panel.panel(study(result=guessed)) and "OCT" not in pages.label(study(result=guessed))
+    told = replace(guessed, modality=Recognised("oct", "header", 1.0))
+    assert "OCT" in panel.panel(study(result=told))
+
+
+def test_evidence_inside_its_range_comes_last_and_says_so() -> None:
+    out, inside = NOISE.evidence[0], replace(NOISE.evidence[0], name="snr", value=90.0, expected=">= 40")
+    both = replace(NOISE, evidence=(inside, out))
+    page = panel.panel(study(result=assessed(findings=(both,))))
+    assert page.index("Noise SD") < page.index("SNR") and "as expected, \u2265 40" in page
+    assert "rests on what the model sees" not in page
+    alone = replace(NOISE, evidence=(inside,))
+    assert "rests on what the model sees" in panel.panel(study(result=assessed(findings=(alone,))))
+
+
 def test_a_picture_joins_an_answer_that_asks_for_a_place() -> None:
     assert "/marked/0" in chat.picture_for(study(), "Where is the problem?")
+    shown = content.shown_findings(assessed(findings=FIVE))
+    for number, one in enumerate(shown):  # the one that is named, with a box or without
+        assert f"/marked/{number}" in chat.picture_for(study(), f"Where is the {KIND[one.kind].plain}?")
+    assert chat.picture_for(study(), "Where do you see the bubbles?") == ""  # there are none
     assert chat.picture_for(study(), "What should I change?") == ""
     assert chat.picture_for(study(result=assessed()), "Where is it?") == ""

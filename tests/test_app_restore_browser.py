@@ -14,11 +14,11 @@ from selenium.webdriver.common.keys import Keys
 from medq_vlm import checkpoint, restoring
 from medq_vlm.io.examples import CT_SMALL, example
 from medq_vlm.restore import weights
+from tests.app_browser import browser, downloaded, drop, needs_chromium, tab, until
 from tests.app_server import Server, running
 from tests.small_models import untrained_restorer
-from tests.test_app_browser import CHROMIUM, DRIVER, browser, downloaded, drop, tab, until
 
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs Debian's chromium and chromium-driver")
+pytestmark = needs_chromium
 
 
 def preset(folder: Path) -> Path:

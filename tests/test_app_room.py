@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from app import chat, exports
-from app.engine import Engine, Stopped, spoken
+from app.engine import Engine, Stopped
 from app.intake import Reader
 from app.review import parse
 from app.room import EXAMPLES, Room, explain, time_left
 from app.store import Owner, Store, Study
 from medq_vlm.phantoms import phantom, phantom_volume
+from medq_vlm.report import validate
 from medq_vlm.schema import ImageSample, IngestError, MedQError
+from tests.assessments import assessed
 
 ANNA = Owner("", "cookie", "page")
 
@@ -86,15 +92,67 @@ def test_a_full_gpu_falls_back_and_the_next_request_works(engine: Engine) -> Non
     engine.fell_back = False
 
 
-def test_an_answer_that_meets_a_full_gpu_ends_with_a_sentence() -> None:
-    def full() -> Iterator[str]:
-        yield "The image "
-        raise torch.OutOfMemoryError
+class Full:
+    """A model on a full GPU; the CPU it falls back to answers."""
 
-    pieces = spoken(full())
+    def __init__(self, before: int) -> None:
+        self.left, self.before = 0, before
+
+    def leave_gpu(self) -> None:
+        self.left += 1
+
+    @property
+    def talker(self) -> None:
+        return None
+
+    def ask(self, *_: object) -> Iterator[str]:
+        if not self.left:
+            yield from ["The image "] * self.before
+            raise torch.OutOfMemoryError
+        yield "It is noisy."
+
+
+def answered(full: Full) -> Iterator[str]:
+    study = Study("t", ANNA, "a", ImageSample(np.zeros((1, 8, 8), np.float32)))
+    study.result, study.encoded = assessed(), object()  # type: ignore[assignment]
+    engine = Engine(full)  # type: ignore[arg-type]
+    engine.__dict__["language"] = "a model"
+    return engine.talk(study, "Why?")
+
+
+def test_an_answer_that_meets_a_full_gpu_is_begun_again() -> None:
+    full = Full(before=0)
+    assert list(answered(full)) == ["It is noisy."]
+    assert full.left == 1
+
+
+def test_half_an_answer_that_meets_a_full_gpu_ends_with_a_sentence() -> None:
+    pieces = answered(Full(before=1))
     assert next(pieces) == "The image "
     with pytest.raises(MedQError, match="ask again"):
         next(pieces)
+
+
+def test_all_who_find_the_gpu_full_move_once() -> None:
+    full = Full(before=0)
+    engine = Engine(full)  # type: ignore[arg-type]
+    barrier = threading.Barrier(4)
+
+    def work(_: int) -> str:
+        met: list[bool] = []
+
+        def once() -> str:
+            if not met:
+                met.append(True)
+                barrier.wait(10)
+                raise torch.OutOfMemoryError
+            return "done"
+
+        return engine.guarded(once)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == ["done"] * 4
+    assert full.left == 1
 
 
 def test_the_filed_report_holds_the_review(room: Room, small: ImageSample) -> None:
@@ -109,6 +167,9 @@ def test_the_filed_report_holds_the_review(room: Room, small: ImageSample) -> No
     assert by_ending[".pdf"].startswith(b"%PDF")
     assert b"seen at once" in by_ending[".html"] and b"Review by a person" in by_ending[".html"]
     assert b"reader_study" in by_ending[".csv"]
+    told = json.loads(exports.export(room.engine, study, "json").data)
+    validate(told)
+    assert told["review"]["findings"] == {"ring": "present"} and told["review"]["comment"] == "seen at once"
 
 
 def test_a_report_leaves_nothing_on_disk(room: Room, small: ImageSample, tmp_path: Path, monkeypatch: Any) -> None:

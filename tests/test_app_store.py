@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from app.intake import Unread
 from app.store import Bounds, Owner, Store
 from medq_vlm.schema import ImageSample, MedQError
+from tests.assessments import assessed
 
 ANNA, BERND = Owner("", "cookie-a", "page-a"), Owner("", "cookie-b", "page-b")
 
@@ -41,6 +43,45 @@ def test_pictures_need_the_token_and_the_cookie() -> None:
     assert store.by_token(study.token, "cookie-b") is None
     assert store.by_token(study.token, "") is None
     assert store.by_token("guess", "cookie-a") is None
+    assert store.by_token(study.token, "cookie-a", "another login") is None
+    own = store.add(Owner("anna", "cookie-a", "page-a"), "b.dcm", sample())
+    assert store.by_token(own.token, "cookie-a", "anna") is own
+    assert store.by_token(own.token, "cookie-a") is None  # logged out
+
+
+def test_a_page_that_is_loaded_again_has_its_studies_back() -> None:
+    store = Store()
+    done, waits = store.add(ANNA, "a", sample()), store.add(ANNA, "b", sample())
+    done.result, done.state, waits.state = assessed(), "done", "assessing"
+    done.chat.append(("Why?", "It is noisy."))
+    store.failed(ANNA, [Unread("c", "c: it is empty.")])
+    store.select(ANNA, done.token)
+    again = Owner("", "cookie-a", "page-a after F5")
+    for other in (BERND, Owner("other login", "cookie-a", "page")):
+        assert not store.adopt(other, done.token)
+    assert not store.adopt(again, "guess")
+    assert store.adopt(again, done.token)
+    assert store.studies(ANNA) == [] and store.selected(again) is done and done.chat
+    assert [one.name for one in store.unread(again)] == ["c"]
+    assert waits.stop.is_set()  # its event went with the old page
+    assert [(one.name, one.state, one.owner) for one in store.studies(again)] == [
+        ("a", "done", again), ("b", "waiting", again),
+    ]  # fmt: skip
+    store.leave(ANNA)  # comes late and harms nobody
+    assert not done.stop.is_set()
+
+
+def test_heat_maps_and_scores_count_as_memory() -> None:
+    one = sample(16).pixels.nbytes
+    store = Store(Bounds(page_bytes=3 * one))
+    first, second = store.add(ANNA, "a", sample(16)), store.add(ANNA, "b", sample(16))
+    second.heat[0, "noise"] = np.zeros((32, 16), np.float32)
+    assert second.size_bytes == 3 * one
+    store.grown(second)
+    assert store.studies(ANNA) == [second] and first.stop.is_set()
+    second.heat[1, "noise"] = np.zeros((16, 16), np.float32)
+    store.grown(second)  # alone and too much: the study stays, its maps go
+    assert store.studies(ANNA) == [second] and not second.heat
 
 
 def test_the_oldest_study_goes_when_there_are_too_many() -> None:

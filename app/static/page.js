@@ -19,6 +19,7 @@
       const answer = await fetch(`/medq/study/${panel.dataset.study}/review`, { method: "POST",
         headers: { "Content-Type": "application/json" }, body: JSON.stringify(review.of(panel)) }).catch(() => null);
       output.textContent = answer && answer.ok ? "Saved" : answer ? await answer.text() : "Not saved: no connection";
+      if (answer && answer.ok) unfiled = true;
       if (answer && answer.ok) panel.querySelectorAll("[data-export][hidden]").forEach((link) => { link.hidden = false; });
     },
     add(panel, select) {
@@ -105,6 +106,32 @@
     input.files = all.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
   }, true);
+
+  // A page that is loaded again tells which study it showed: its studies lie in the server's memory. The secret name of a
+  // study is all that this tab keeps, and only on its way from one page to the next.
+  const LEFT = "medq-left";
+  let unfiled = false; // a review that was saved and not downloaded
+  addEventListener("pagehide", () => {
+    if (viewers.main && viewers.main.study) sessionStorage.setItem(LEFT, viewers.main.study.token);
+  });
+  addEventListener("beforeunload", (event) => { if (unfiled) event.preventDefault(); });
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-export], [data-worklist]")) unfiled = false;
+  });
+  window.medq.left = () => {
+    const token = sessionStorage.getItem(LEFT) || "";
+    sessionStorage.removeItem(LEFT);
+    return token;
+  };
+  // The beginning of a question, with the cursor behind it.
+  window.medq.begin = (words) => {
+    setTimeout(() => {
+      const box = document.querySelector("#mq-question textarea, #mq-question input");
+      box.focus();
+      box.setSelectionRange(words.length, words.length);
+    }, 100);
+    return words;
+  };
 
   // Gradio puts the parts on the page when it likes: bind each viewer once, and follow its hidden data.
   const seen = new Map();

@@ -3,7 +3,8 @@
 (() => {
   "use strict";
   const AHEAD = 4, KEPT = 48, HOVER_MS = 40, DRAG_MS = 30;
-  const remembered = new Map(); // viewer and token: slice, window, toggles; each series opens as it was left there
+  const remembered = new Map(); // viewer and token: slice, zoom, toggles; each series opens as it was left there
+  const windows = new Map(); // token: window and preset of a series, the same in every viewer
   const viewers = {}; // by the name of their place: main, a, b
   const shape = (tag, attributes) => {
     const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -42,7 +43,10 @@
         const bar = event.target.closest("[data-slice]");
         if (bar) this.go(Number(bar.dataset.slice));
       });
-      new ResizeObserver(() => this.place()).observe(this.stage);
+      new ResizeObserver(() => {
+        this.place();
+        if (this.study && this.stage.clientWidth) this.refresh(); // another viewer may have changed the window
+      }).observe(this.stage);
       this.show(null);
     }
 
@@ -50,17 +54,20 @@
 
     get state() { return remembered.get(this.key(this.study)); }
 
+    get window() { return windows.get(this.study.token); }
+
     show(study) {
       const same = study && this.study && study.token === this.study.token;
       this.study = study;
       this.root.classList.toggle("empty", !study);
       if (!study) { this.slice.removeAttribute("src"); this.drawBoxes(); return; }
       if (!remembered.has(this.key(study))) {
-        const first = study.presets[0];
-        remembered.set(this.key(study), { index: 0, window: first ? [first.centre, first.width] : null, preset: 0,
-          boxes: true, heat: false, finding: null, zoom: 1, x: 0, y: 0 });
-        this.state.index = Math.floor(study.slices / 2);
+        remembered.set(this.key(study), { index: Math.floor(study.slices / 2), boxes: true, heat: false, finding: null,
+          zoom: 1, x: 0, y: 0 });
       }
+      const first = study.presets[0];
+      if (!windows.has(study.token))
+        windows.set(study.token, { range: first ? [first.centre, first.width] : null, preset: 0 });
       if (study.scores.length && !this.state.scored) {
         this.state.scored = true;
         if (study.findings.length) { this.state.finding = 0; this.toFinding(); }
@@ -79,8 +86,8 @@
     }
 
     url(index) {
-      const window_ = this.state.window;
-      const query = window_ ? `?c=${window_[0]}&w=${window_[1]}` : "";
+      const { range } = this.window;
+      const query = range ? `?c=${range[0]}&w=${range[1]}` : "";
       return `/medq/study/${this.study.token}/slice/${index}${query}`;
     }
 
@@ -114,8 +121,9 @@
       this.slider.value = state.index;
       this.slider.setAttribute("aria-valuetext", `${study.plane} ${state.index + 1} of ${study.slices}`);
       this.root.querySelector("[data-position]").textContent = `${state.index + 1} / ${study.slices}`;
-      if (state.window) { this.centre.value = text(state.window[0]); this.width.value = text(state.window[1]); }
-      this.preset.value = state.preset;
+      const { range, preset } = this.window;
+      if (range) { this.centre.value = text(range[0]); this.width.value = text(range[1]); }
+      this.preset.value = preset;
       for (const button of this.root.querySelectorAll("[data-toggle]")) {
         button.disabled = study.findings.length === 0; // nothing to mark
         button.setAttribute("aria-pressed", state[button.dataset.toggle] && !button.disabled);
@@ -132,8 +140,8 @@
     }
 
     cornerWindow() {
-      const { state } = this;
-      const shown = state.window ? `C ${text(state.window[0])}  W ${text(state.window[1])} ${this.study.unit}\n` : "";
+      const { range } = this.window;
+      const shown = range ? `C ${text(range[0])}  W ${text(range[1])} ${this.study.unit}\n` : "";
       this.corner("bl", `${shown}zoom ${Math.round(100 * this.scale())} %`);
     }
 
@@ -205,16 +213,14 @@
     usePreset(number) {
       const preset = this.study && this.study.presets[number];
       if (!preset) return;
-      this.state.preset = number;
-      this.state.window = [preset.centre, preset.width];
+      windows.set(this.study.token, { range: [preset.centre, preset.width], preset: number });
       this.refresh();
     }
 
     byHand() {
       const centre = Number(this.centre.value), width = Number(this.width.value);
-      if (this.study && Number.isFinite(centre) && width > 0) {
-        this.state.window = [centre, width]; this.state.preset = -1;
-      }
+      if (this.study && Number.isFinite(centre) && width > 0)
+        windows.set(this.study.token, { range: [centre, width], preset: -1 });
       if (this.study) this.refresh();
     }
 
@@ -309,16 +315,16 @@
 
     onDown(event) {
       if (!this.study) return;
-      const { state } = this, begin = { x: event.clientX, y: event.clientY, at: { ...state } };
-      const windowing = state.window && (event.shiftKey || event.button === 2);
+      const { state } = this, begin = { x: event.clientX, y: event.clientY, at: { ...state }, range: this.window.range };
+      const windowing = begin.range && (event.shiftKey || event.button === 2);
       let last = 0;
       this.stage.setPointerCapture(event.pointerId);
       const move = (next) => {
         const dx = next.clientX - begin.x, dy = next.clientY - begin.y;
         if (windowing) {
-          const width = begin.at.window[1];
-          state.window = [begin.at.window[0] - (dy * width) / 300, Math.max(width / 100, width * (1 + dx / 300))];
-          state.preset = -1;
+          const [centre, width] = begin.range;
+          const range = [centre - (dy * width) / 300, Math.max(width / 100, width * (1 + dx / 300))];
+          windows.set(this.study.token, { range, preset: -1 });
           if (performance.now() - last > DRAG_MS) { last = performance.now(); this.refresh(); }
         } else { state.x = begin.at.x + dx; state.y = begin.at.y + dy; this.place(); this.tell("zoom"); }
       };

@@ -43,8 +43,8 @@ def validate(assessment: dict[str, Any]) -> None:
         ) from None
 
 
-def to_json(assessment: Assessment, indent: int | None = 2) -> str:
-    """The assessment as schema-valid JSON text. Raises MedQError when it does not follow the schema."""
-    plain = assessment.to_dict()
+def to_json(assessment: Assessment, indent: int | None = 2, review: dict[str, Any] | None = None) -> str:
+    """The assessment, with a person's `review` of it, as JSON text. Raises MedQError when it breaks the schema."""
+    plain = assessment.to_dict() | ({"review": review} if review else {})
     validate(plain)
     return json.dumps(plain, indent=indent, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
@@ -66,15 +67,20 @@ def percent(share: float) -> str:
 
 
 def image_name(assessment: Assessment) -> str:
-    """E.g. "Chest CT, 300 slices"; "Image" when nothing was recognised."""
+    """E.g. "Chest CT, 300 slices"; "Image" when nothing was recognised, or in an image that cannot be assessed."""
     parts = []
-    if assessment.anatomy.value:
-        parts.append(assessment.anatomy.value)
-    if assessment.modality.value:
-        parts.append(vocab.MODALITY_NAMES[assessment.modality.value])
+    if known(assessment, assessment.anatomy):
+        parts.append(str(assessment.anatomy.value))
+    if known(assessment, assessment.modality):
+        parts.append(vocab.MODALITY_NAMES[str(assessment.modality.value)])
     count = int(assessment.source.get("slices", 1))
     name = capital(" ".join(parts)) or "Image"
     return f"{name}, {count} {plane(assessment)}s" if count > 1 else name
+
+
+def known(assessment: Assessment, fact: Recognised) -> bool:
+    """Whether a recognised fact is worth saying: what a blank picture looks like is not."""
+    return fact.value is not None and (assessment.assessable or fact.from_ != "image")
 
 
 def plane(assessment: Assessment) -> str:
@@ -143,12 +149,38 @@ def measurement_value(measurement: Measurement) -> str:
     return f"{number(measurement.value)} {clean(measurement.unit)}".strip()
 
 
+def within(measurement: Measurement) -> bool | None:
+    """Whether the value lies in the range expected of a good image; None where there is none."""
+    found = re.match(r"(<=|>=) ([\d.]+)", measurement.expected)
+    if found is None:
+        return None
+    bound = float(found.group(2))
+    return measurement.value <= bound if found.group(1) == "<=" else measurement.value >= bound
+
+
+def told_evidence(measurements: Sequence[Measurement]) -> list[Measurement]:
+    """What stands outside its expected range first, what lies inside last."""
+    return sorted(measurements, key=lambda item: (False, None, True).index(within(item)))
+
+
+def expected_words(measurement: Measurement) -> str:
+    """E.g. "expected <= 25", "as expected, <= 25"; "" where no range is known."""
+    if not measurement.expected:
+        return ""
+    return f"{'as expected,' if within(measurement) else 'expected'} {clean(measurement.expected)}"
+
+
+MODEL_ALONE = "no measure is outside its range: this rests on what the model sees"
+
+
 def evidence_line(measurements: Sequence[Measurement]) -> str:
     """E.g. "noise SD 41.2 HU (expected <= 25)"; "" when there are none."""
     parts = []
-    for item in measurements:
-        expected = f" (expected {clean(item.expected)})" if item.expected else ""
+    for item in told_evidence(measurements):
+        expected = f" ({words})" if (words := expected_words(item)) else ""
         parts.append(f"{measure_name(item.name)} {measurement_value(item)}{expected}")
+    if parts and all(within(item) for item in measurements):
+        parts.append(MODEL_ALONE)
     return "; ".join(parts)
 
 
@@ -175,10 +207,8 @@ UNIT_ENDINGS = (  # of field names; longer endings first
 
 def acquisition_rows(assessment: Assessment) -> list[tuple[str, str]]:
     """(name, value) rows of the acquisition table; the recognised facts first."""
-    rows = [
-        ("Modality", recognised_line(assessment.modality)),
-        ("Anatomy", recognised_line(assessment.anatomy)),
-    ]
+    facts = (("Modality", assessment.modality), ("Anatomy", assessment.anatomy))
+    rows = [(name, recognised_line(fact) if known(assessment, fact) else "unknown") for name, fact in facts]
     if assessment.acquisition:
         rows.append(("Acquisition", clean(assessment.acquisition)))
     for name, value in assessment.acquisition_fields.items():

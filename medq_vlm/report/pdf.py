@@ -368,5 +368,5 @@ def _pair(pdf: _Report, name: str, value: str, x: float, width: float, size: flo
 
 
 def _measured(item: Measurement) -> str:
-    expected = f" (expected {content.clean(item.expected)})" if item.expected else ""
-    return content.measurement_value(item) + expected
+    words = content.expected_words(item)
+    return content.measurement_value(item) + (f" ({words})" if words else "")
