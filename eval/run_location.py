@@ -1,8 +1,8 @@
 """Does the marked region lie where the artefact is: python -m eval.run_location [--manifest FILE] [--out results.json]
 
 Local artefacts are put into clean images at a recorded place. The pointing game (Zhang et al., IJCV 126:1084, 2018)
-asks whether the heat map's maximum lies in the recorded box; the box is compared by intersection over union. Baselines
-in the same run: the centre of the body box, and the place where the image is brightest.
+asks whether the heat map's maximum lies in the recorded box; boxes are compared by intersection over union: the one the
+result marks, and the heat map's. Baselines in the same run: the centre of the body box, and the brightest place.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from eval.tables import Cell, table
 from medq_vlm import vocab
 from medq_vlm.degrade.sample import degrade_sample
 from medq_vlm.encoder.preprocess import grey_map
-from medq_vlm.findings import LOCAL_KINDS, hottest_box
+from medq_vlm.findings import LOCAL_KINDS, find_box, hottest_box
 from medq_vlm.phantoms import phantom
 from medq_vlm.pipeline import MedQ
 from medq_vlm.schema import ImageSample
@@ -40,6 +40,7 @@ class Case:
     group: str
     pointed: bool  # the heat map's maximum lies in the box
     overlap: float  # intersection over union of the marked and the recorded box
+    heat: float  # baseline: of the heat map's box
     centre: bool  # baseline: the centre of the body box
     brightest: bool  # baseline: the brightest pixel
 
@@ -87,11 +88,12 @@ def marked(medq: MedQ, images: Iterator[tuple[str, ImageSample]], seed: int) -> 
                 continue
             scores = medq.score_slice(degraded)
             heat = medq.heat(degraded, scores, kind)
-            found = hottest_box(heat)
+            hottest, found = hottest_box(heat), find_box(degraded, lambda *_, heat=heat: heat, scores, kind)  # type: ignore[misc]
             grey = grey_map(replace(degraded, valid=None), 0)
             x0, y0, x1, y1 = scores.box
             yield Case(
                 kind, group, inside(peak(heat), record.box), overlap(found, record.box) if found else 0.0,
+                overlap(hottest, record.box) if hottest else 0.0,
                 inside(((y0 + y1) // 2, (x0 + x1) // 2), record.box),
                 inside(peak(grey.mean(-1) if grey.ndim == 3 else grey), record.box),
             )  # fmt: skip
@@ -104,11 +106,11 @@ def report(cases: Sequence[Case]) -> str:
         chosen = [case for case in cases if kind in ("all", case.kind)]
         groups = [case.group for case in chosen]
         row: list[Cell] = [kind, len(chosen)]
-        for name in ("pointed", "overlap", "centre", "brightest"):
+        for name in ("pointed", "overlap", "heat", "centre", "brightest"):
             values = np.array([getattr(case, name) for case in chosen], float)
             row.append(estimate(lambda index, values=values: float(values[index].mean()), groups))  # type: ignore[misc]
         rows.append(row)
-    return table(["kind", "n", "pointed", "IoU", "centre", "brightest"], rows)
+    return table(["kind", "n", "pointed", "IoU", "IoU of heat", "centre", "brightest"], rows)
 
 
 def peak(image: np.ndarray) -> tuple[int, int]:

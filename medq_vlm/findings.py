@@ -8,8 +8,9 @@ import numpy as np
 from scipy import ndimage
 
 from medq_vlm import vocab
-from medq_vlm.evidence import for_kind
-from medq_vlm.schema import Finding, Location, Measurement
+from medq_vlm.evidence import for_kind, foreground
+from medq_vlm.evidence.places import Box, place
+from medq_vlm.schema import Finding, ImageSample, Location, Measurement
 from medq_vlm.slice_scores import SliceScores
 
 Heat = Callable[[SliceScores, str], np.ndarray]  # native heat map (H, W) of a kind on a slice
@@ -17,6 +18,7 @@ Heat = Callable[[SliceScores, str], np.ndarray]  # native heat map (H, W) of a k
 REPORT_FROM = vocab.SEVERITY_FROM[0]
 MOST = 6  # findings in one result, the worst first
 WORST_SHARE = 0.25  # a volume's severity is the mean of its worst quarter of slices
+LARGEST_PLACE = 0.5  # of the body's box; a larger box is no place
 LOCAL_KINDS = frozenset((
     "dropout", "metal", "susceptibility", "collimation", "shadow", "reverberation", "specular", "bubble", "dark_spot",
     "stain", "fold", "occlusion",
@@ -24,7 +26,8 @@ LOCAL_KINDS = frozenset((
 
 
 def collect(
-    heat: Heat, scored: Sequence[SliceScores], apart: np.ndarray, measured: Sequence[Measurement], modality: str,
+    sample: ImageSample, heat: Heat, scored: Sequence[SliceScores], apart: np.ndarray, measured: Sequence[Measurement],
+    modality: str,
 ) -> tuple[Finding, ...]:  # fmt: skip
     """Findings of a slice or volume, worst first; what slices that stand `apart` show counts in full."""
     kinds = vocab.kinds_for(modality)
@@ -34,15 +37,18 @@ def collect(
     if len(apart):
         level = np.maximum(level, table[apart].max(0))
     chosen = [k for k in np.argsort(-level) if level[k] >= REPORT_FROM][:MOST]
-    return tuple(_finding(heat, scored, table[:, k], kinds[k], float(level[k]), measured, modality) for k in chosen)
+    found = []
+    for k in chosen:
+        peak = scored[int(np.argmax(table[:, k]))]
+        location = _locate(sample, heat, peak, kinds[k])
+        found.append(_finding(location, scored, table[:, k], kinds[k], float(level[k]), measured, modality))
+    return tuple(found)
 
 
 def _finding(
-    heat: Heat, scored: Sequence[SliceScores], severities: np.ndarray, kind: str, level: float,
+    location: Location, scored: Sequence[SliceScores], severities: np.ndarray, kind: str, level: float,
     measured: Sequence[Measurement], modality: str,
 ) -> Finding:  # fmt: skip
-    peak = scored[int(np.argmax(severities))]
-    location = _locate(heat, peak, kind)
     affected = np.flatnonzero(severities >= min(REPORT_FROM, float(severities.max())))
     if len(scored) > 1:
         span = (scored[int(affected[0])].index, scored[int(affected[-1])].index)
@@ -64,15 +70,27 @@ def _finding(
     )
 
 
-def _locate(heat: Heat, scores: SliceScores, kind: str) -> Location:
-    """Box and words for a local kind; a global kind is everywhere."""
-    if kind not in LOCAL_KINDS:
+def _locate(sample: ImageSample, heat: Heat, scores: SliceScores, kind: str) -> Location:
+    """Box and words for a local kind; a global kind is everywhere, and so is a box around half of the body."""
+    box = find_box(sample, heat, scores, kind) if kind in LOCAL_KINDS else None
+    if box is None or _area(box) > LARGEST_PLACE * _area(scores.box):
         return Location(None, None, "whole image")
-    box = hottest_box(heat(scores, kind))
-    return Location(None, box, place_words(box, scores.box) if box else "whole image")
+    return Location(None, box, place_words(box, scores.box))
 
 
-def hottest_box(heat: np.ndarray, share: float = 0.5) -> tuple[int, int, int, int] | None:
+def find_box(sample: ImageSample, heat: Heat, scores: SliceScores, kind: str) -> Box | None:
+    """Where a kind shows on a scored slice: as measured, or where the model's heat map is hottest."""
+    index = scores.index
+    valid = None if sample.valid is None else sample.valid[index]
+    body = foreground(sample.pixels[index], scores.modality, sample.unit, valid, sample.inverted)
+    return place(kind, sample.pixels[index], body, sample.unit) or hottest_box(heat(scores, kind))
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def hottest_box(heat: np.ndarray, share: float = 0.5) -> Box | None:
     """Box (x0, y0, x1, y1) of the connected region above `share` of the maximum that holds the maximum."""
     if heat.max() <= 0:
         return None
@@ -82,7 +100,7 @@ def hottest_box(heat: np.ndarray, share: float = 0.5) -> tuple[int, int, int, in
     return int(cols[0]), int(rows[0]), int(cols[-1]) + 1, int(rows[-1]) + 1
 
 
-def place_words(box: tuple[int, int, int, int], body: tuple[int, int, int, int]) -> str:
+def place_words(box: Box, body: Box) -> str:
     """The box's centre in words relative to the body box."""
     x0, y0, x1, y1 = body
     cx = ((box[0] + box[2]) / 2 - x0) / max(1, x1 - x0)
