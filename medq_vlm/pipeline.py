@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from medq_vlm import __version__, checkpoint, evidence, findings, io, purpose, restoring, stack, talk, vocab
+from medq_vlm import __version__, checkpoint, evidence, findings, io, memory, purpose, restoring, stack, talk, vocab
 from medq_vlm.encoder import predict
 from medq_vlm.encoder.preprocess import Canonical, canonical, resize
-from medq_vlm.encoder.scorer import UNKNOWN, Outputs
+from medq_vlm.encoder.scorer import UNKNOWN, Outputs, Scorer
 from medq_vlm.encoder.volume import thumb
 from medq_vlm.evidence.statistics import features
 from medq_vlm.report.describe import describe
 from medq_vlm.schema import Assessment, Finding, ImageSample, MedQError, Recognised
-from medq_vlm.slice_scores import SliceScores
+from medq_vlm.slice_scores import SliceScores, mean_attributes, rows, worst_utility
 
 if TYPE_CHECKING:
     from medq_vlm.language.talker import Subject, Talker
@@ -34,7 +34,6 @@ Progress = Callable[[int, int], None]
 Prompt = tuple[str, str]  # what a good image would be, what a bad one
 BINS = np.linspace(0.0, 4.0, vocab.SCORE_BINS)
 SMALLEST_SIDE_PX = 32
-TASK = "finding faint lesions"  # of training/task_loss.py
 HEADER_TRUST = 0.1  # a header that names a modality lowers the bar for "not a medical image" to this share
 
 
@@ -67,7 +66,8 @@ class MedQ:
         self.folder = folder  # where the language part lies; read on the first word
         self.home = home or folder  # the preset itself; its restorer is read when one is needed
         self.precision = precision  # of the language model: nf4, bf16 or fp32
-        self._read_prior: tuple[str, torch.Tensor] | None = None  # the last description and its embedding
+        self._device: str | None = None  # of the language model; None: where it runs best
+        self._read_prior: tuple[Scorer, str, torch.Tensor] | None = None  # the last description and its embedding
 
     @classmethod
     def load(cls, preset: str = "nano", precision: str = "nf4") -> MedQ:
@@ -81,7 +81,17 @@ class MedQ:
         from medq_vlm.language import shipped
         from medq_vlm.language.talker import Talker
 
-        return Talker(shipped.load(self.folder, self.precision))
+        with memory.tight():
+            return Talker(shipped.load(self.folder, self.precision, self._device))
+
+    def leave_gpu(self) -> None:
+        """Load what lies on a GPU again, on the CPU; work that has begun ends with the weights it has."""
+        if self.checkpoint.anchors.is_cuda:
+            self.checkpoint = checkpoint.load(str(self.home))
+        self._device = "cpu"
+        talker = self.__dict__.get("talker")
+        if talker is not None and talker.model.device.type != "cpu":
+            del self.talker  # loaded again by the next question
 
     @cached_property
     def restorer(self) -> Restorer:
@@ -200,28 +210,33 @@ class MedQ:
 
         Reads the slice once more: keeping the towers' maps of every slice of a volume would cost gigabytes.
         """
-        view, encoded = self._encode(sample, scores.index)
+        loaded = self.checkpoint
+        view, encoded = self._encode(loaded, sample, scores.index)
         heat = predict.heat_map(
-            self.checkpoint.model, view, encoded, _modality_id(scores.modality), self.checkpoint.anchors,
-            vocab.KIND_NAMES.index(kind), self.checkpoint.view,
+            loaded.model, view, encoded, _modality_id(scores.modality), loaded.anchors, vocab.KIND_NAMES.index(kind),
+            loaded.view,
         )  # fmt: skip
         x0, y0, x1, y1 = view.box
         out = np.zeros(view.size, np.float32)
         out[y0:y1, x0:x1] = np.clip(resize(heat, (y1 - y0, x1 - x0)), 0, 1)
         return out
 
-    def _encode(self, sample: ImageSample, index: int) -> tuple[Canonical, predict.EncodedSlice]:
-        view = canonical(sample, index, self.checkpoint.view)
+    @staticmethod
+    def _encode(
+        loaded: checkpoint.Checkpoint, sample: ImageSample, index: int
+    ) -> tuple[Canonical, predict.EncodedSlice]:
+        view = canonical(sample, index, loaded.view)
         statistics = features(view.plane, view.mask)
-        return view, predict.encode(self.checkpoint.model, view, statistics, self.checkpoint.view)
+        return view, predict.encode(loaded.model, view, statistics, loaded.view)
 
     def score_slice(self, sample: ImageSample, index: int = 0) -> SliceScores:
         """Score one slice; the same pixels give the same numbers alone or among others."""
-        model, anchors = self.checkpoint.model, self.checkpoint.anchors
-        view, encoded = self._encode(sample, index)
+        loaded = self.checkpoint  # once: a full GPU may change it meanwhile
+        model, anchors = loaded.model, loaded.anchors
+        view, encoded = self._encode(loaded, sample, index)
         given = UNKNOWN if sample.modality is None else _modality_id(sample.modality)
         with torch.no_grad():
-            prior = self._prior(sample.acquisition)
+            prior = self._prior(loaded.model, sample.acquisition)
             blind = predict.predict(model, encoded, UNKNOWN, anchors)
             plain = blind if given == UNKNOWN else predict.predict(model, encoded, given, anchors)
             told = predict.predict(model, encoded, given, anchors, prior) if prior.any() else plain
@@ -243,11 +258,12 @@ class MedQ:
         volume = self.checkpoint.volume
         return None if volume is None else thumb(view.plane, volume.head.config.thumb_px)
 
-    def _prior(self, text: str) -> torch.Tensor:
+    def _prior(self, model: Scorer, text: str) -> torch.Tensor:
         """Embedding of an acquisition description (1, E); the slices of a volume share it."""
-        if self._read_prior is None or self._read_prior[0] != text:
-            self._read_prior = (text, self.checkpoint.model.read_prior([text]))
-        return self._read_prior[1]
+        kept = self._read_prior
+        if kept is None or kept[:2] != (model, text):
+            kept = self._read_prior = (model, text, model.read_prior([text]))
+        return kept[2]
 
     def _distribution(self, out: Outputs) -> np.ndarray:
         """Calibrated distribution over BINS, (21,)."""
@@ -319,9 +335,8 @@ class MedQ:
         )  # fmt: skip
         found: tuple[Finding, ...] = ()
         if able:
-            found = findings.collect(
-                partial(self.heat, sample), best, encoded.stack.apart, measured, str(modality.value)
-            )
+            heat = partial(self.heat, sample)
+            found = findings.collect(sample, heat, best, encoded.stack.apart, measured, str(modality.value))
         result = Assessment(
             source={"path": sample.path, "sha256": sample.sha256, "slices": sample.slices},
             modality=modality,
@@ -335,16 +350,16 @@ class MedQ:
             assessable=able,
             reason="" if able else scored[0].reason,
             reject_probability=float(distribution[BINS < 1.5 - 1e-9].sum()) if able else None,
-            attributes=_mean_attributes(best) if able else {},
+            attributes=mean_attributes(best) if able else {},
             findings=found,
-            slices=_slice_rows(scored, weights) if able else (),
+            slices=rows(scored, weights) if able else (),
             evidence=measured,
             warnings=sample.warnings + (self._notes(encoded) if able else ()),
             description="",
             model=self.identity,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             acquisition_fields=sample.acquisition_fields,
-            utility=_utility(best) if able else None,
+            utility=worst_utility(best) if able else None,
         )  # fmt: skip
         return replace(result, description=describe(result))
 
@@ -376,21 +391,6 @@ def _recognise(known: str | None, probabilities: Sequence[dict[str, float]]) -> 
     mean = {name: float(np.mean([p[name] for p in probabilities])) for name in probabilities[0]}
     value = max(mean, key=lambda name: mean[name])
     return Recognised(value, "image", mean[value])
-
-
-def _slice_rows(scored: Sequence[SliceScores], weights: np.ndarray) -> tuple[dict[str, float], ...]:
-    pairs = zip(scored, weights, strict=True)
-    return tuple({"index": s.index, "score": s.score, "weight": float(w)} for s, w in pairs)
-
-
-def _mean_attributes(scored: Sequence[SliceScores]) -> dict[str, float]:
-    return {name: float(np.mean([s.attributes[name] for s in scored])) for name in vocab.ATTRIBUTES}
-
-
-def _utility(scored: Sequence[SliceScores]) -> dict[str, str | float] | None:
-    """The worst slice's fitness: a lesion may lie on any."""
-    fitness = [s.utility for s in scored if s.utility is not None]
-    return {"task": TASK, "score": min(fitness)} if fitness else None
 
 
 def _percentile(score: float, reference: list[float] | None) -> float | None:

@@ -25,6 +25,10 @@ CLEAN = lines.from_assessment(assessments.assessed(3.2))
         "There is no low-dose noise here.",
         "The metal streaks are severe.",
         "Ring artefact is visible.",
+        "The fracture line is present throughout the image.",
+        "No, injected too little was not found.",
+        "No, Nevus borders was not found.",
+        "The flash is moderate.",
     ],
 )
 def test_a_contradiction_is_caught(sentence: str) -> None:
@@ -41,6 +45,10 @@ def test_a_contradiction_is_caught(sentence: str) -> None:
         "The verdict is usable, with a score of 1.7 of 4.",
         "Overall, the quality of this image is usable.",
         "No, nothing else was found.",
+        "No, ghosting was not found in this image.",
+        "No, graininess is moderate.",
+        "Yes, severe low-dose noise is present throughout the image.",
+        "The main problem is present throughout the image.",
         "The noise is very strong.",
         "The metal streaks come from photon starvation and beam hardening at metal.",
         "The score runs from 0 to 4, and higher is better.",

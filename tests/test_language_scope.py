@@ -19,7 +19,8 @@ OUTSIDE = (
 )  # fmt: skip
 INSIDE = (
     "How bad is the noise?", "why was it rejected", "what should the tech change next time", "is it sharp enough?",
-    "can small nodules be seen with this much noise", "score please", "Shall we repeat the scan?",
+    "can small nodules be seen with this much noise", "score please", "Shall we repeat the scan?", "Is it good enough "
+    "for planning?", "What should I change at the scanner?", "Ist das Bild gut?",
 )  # fmt: skip
 
 
@@ -58,28 +59,27 @@ def test_no_held_out_question_is_trained_on() -> None:
     assert not held_out & trained
 
 
-def test_bounds_leave_few_on_the_wrong_side() -> None:
-    rng = np.random.default_rng(0)
-    outside = rng.random(4000) < 0.5
-    logits = rng.normal(np.where(outside, 1.5, -1.5), 1.0)
-    low, high = train_scope.bounds(logits, outside)
-    assert low < 0 < high
-    assert np.mean(logits[outside] < low) == pytest.approx(train_scope.ANSWERED_WRONGLY, abs=0.005)
-    assert np.mean(logits[~outside] >= high) == pytest.approx(train_scope.DECLINED_WRONGLY, abs=0.005)
-
-
 def test_the_regression_finds_what_separates() -> None:
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(400, 6))
+    x = np.hstack([rng.normal(size=(400, 6)), np.zeros((400, scope.HASHED + scope.NAMED))]).astype(np.float32)
     y = x[:, 2] - x[:, 4] > 0
     weight, bias = train_scope.fit(x, y, 0.01)
     assert np.mean((x @ weight + bias > 0) == y) > 0.97
     assert abs(weight[2]) > 5 * abs(weight[0]) and weight[4] < 0
 
 
+def test_the_wording_is_the_same_every_time_and_differs_between_questions() -> None:
+    one = scope.wording("How bad is the noise?")
+    assert one.shape == (scope.HASHED + scope.NAMED,) and one[: scope.HASHED].norm() == pytest.approx(1, abs=1e-5)
+    assert (one == scope.wording("how bad is  the NOISE?")).all()
+    assert (one[: scope.HASHED] @ scope.wording("Is it cancer?")[: scope.HASHED]) < 0.3
+    assert scope.wording("").sum() > 0  # a short question, and nothing else
+    assert scope.wording("Schärfe und Größe?")[: scope.HASHED].norm() == pytest.approx(1, abs=1e-5)
+
+
 def test_without_a_trained_reading_the_model_decides(talker: Talker, noisy: Subject) -> None:
     known = talker.model.scope
-    assert known is not None and known.inside_below < known.outside_from
+    assert known is not None
     talker.model.scope = None
     try:
         assert "".join(talker.answer(noisy, "How bad is the noise?"))

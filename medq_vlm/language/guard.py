@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from medq_vlm import vocab
 from medq_vlm.language.line import Line
 from medq_vlm.language.prompt import SIMILAR
+from medq_vlm.language.terms import kinds_in
 
 DEGREES = "|".join(vocab.SEVERITIES[1:])
 NEGATION = re.compile(r"(?i)\b(no|not|without|never|none|neither|nor|absent|free|isn't|aren't|wasn't|nothing)\b")
@@ -23,6 +24,14 @@ CLEAN = re.compile(
 )
 OTHER = re.compile(r"(?i)\b(else|other|further|more|besides)\b")
 SEEN = re.compile(r"(?i)^\s*(?:is|are)\s+(?:clearly |also )?(?:seen|present|visible|found|mild|moderate|severe)\b")
+FOUND = re.compile(
+    rf"(?i)(?:^\W*(?:yes|no|not quite)?\W*|[;:] )((?!yes\b|no\b)(?:\w[\w'-]* ?){{1,6}}?) (?:is|are|was|were) "
+    rf"(?:not (?:found|seen|present)|present|(?:{DEGREES})[.,;])"
+)  # what a sentence claims to be a finding, or none
+OWN_WORDS = re.compile(
+    r"(?i)\b(it|this|that|these|they|nothing|none|degradations?|findings?|artefacts?|artifacts?|faults?|quality|image"
+    r"|sharpness|contrast|noise|exposure|impression|severity|score|verdict|other|effect|cause|problem|place)\b"
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +45,18 @@ class Contradiction:
 
 def contradiction(sentence: str, line: Line, modality: str) -> Contradiction | None:
     """The first contradiction between a sentence and the line, None when there is none."""
-    found = [c for c in (_kinds(sentence, line, modality), _verdict(sentence, line), _score(sentence, line)) if c]
+    checks = _kinds(sentence, line, modality), _verdict(sentence, line), _score(sentence, line)
+    found = [one for one in (*checks, _invented(sentence, line, modality)) if one]
     return min(found, key=lambda c: c.start) if found else None
+
+
+def _invented(sentence: str, line: Line, modality: str) -> Contradiction | None:
+    """A finding that is none: "the fracture line is present", "the flash is moderate"."""
+    for match in FOUND.finditer(sentence):
+        said = match.group(1)
+        if not OWN_WORDS.search(said) and not kinds_in(said, modality, [item.kind for item in line.items]):
+            return Contradiction(match.start(1), said, "that is no finding")
+    return None
 
 
 def _kinds(sentence: str, line: Line, modality: str) -> Contradiction | None:

@@ -120,9 +120,8 @@ class Talker:
                 return
             check, opening = Check.of(line, subject.modality), ""
             if self.model.scope is not None and self.guarded:
-                outside = self.model.scope.logit(self.model, asked)
-                opening = scope.OPENING if outside >= self.model.scope.outside_from else ""
-                check = check.answering() if outside < self.model.scope.inside_below else check
+                outside = self.model.scope.outside(self.model, asked)
+                check, opening = (check, scope.OPENING) if outside else (check.answering(), "")
             yield from self._sentences(decoder, check, LONGEST_ANSWER, stop, opening)
 
     @contextmanager

@@ -153,6 +153,12 @@ def kinds_in(text: str, modality: str, found: Sequence[str] = ()) -> list[str]:
     return named
 
 
+def topics_in(text: str) -> list[str]:
+    """Names of the TOPICS that `text` speaks of."""
+    lower = f" {_plainly(text)} "
+    return [topic for topic, (forms, _) in TOPICS.items() if any(f" {form} " in lower for form in forms)]
+
+
 def notes_for(question: str, before: str, line: Line, modality: str) -> list[str]:
     """Notes for a question; `before` is the last exchange, read when the question itself names nothing."""
     found = [item.kind for item in line.items]
@@ -169,10 +175,7 @@ def notes_for(question: str, before: str, line: Line, modality: str) -> list[str
             cause, impact, fix = vocab.text_for(kind, modality if own else vocab.KIND[kind].modalities[0])
             notes[-1] += f". From {cause}; effect: {impact}" + (f"; remedy: {fix}" if kind in found else "")
     if not notes:
-        lower = f" {_plainly(question)} "
-        for forms, text in TOPICS.values():
-            if any(f" {form} " in lower for form in forms):
-                notes.append(text)
+        notes += [TOPICS[topic][1] for topic in topics_in(question)]
     if not notes and before:
         earlier = [kind for kind in kinds_in(before, modality, found) if kind in severity]
         if earlier:
