@@ -74,7 +74,7 @@ def add(room: Room) -> None:
             first, second = (exports.assessed(study_of(one, request)) for one in (first_id, second_id))
             rows = [dict(zip(("name", "first", "second", "change"), row, strict=True))
                     for row in compare.rows(first, second)]  # fmt: skip
-            return {"summary": compare.sentence(first, second), "rows": rows}
+            return {"summary": compare.pair_sentence(first, second), "rows": rows}
         except Exception as error:
             return {"error": explain(error)}
 

@@ -39,6 +39,21 @@ def rows(first: Assessment, second: Assessment) -> list[Row]:
     return out
 
 
+def pair_sentence(first: Assessment, second: Assessment) -> str:
+    """Which of two images is better, and what each shows alone, in one sentence."""
+    if first.score is None or second.score is None:
+        return "One of the two could not be assessed."
+    gap = second.score - first.score
+    scores = f"({first.score:.1f} and {second.score:.1f} of 4)"
+    better = f"The {'second' if gap > 0 else 'first'} is better by {abs(gap):.1f}"
+    words = f"{'Both are of one quality' if abs(gap) < SAME_SCORE else better} {scores}"
+    shown = [{f.kind: vocab.KIND[f.kind].plain for f in one.findings} for one in (first, second)]
+    for name, own, other in (("first", *shown), ("second", *shown[::-1])):
+        alone = ", ".join(plain for kind, plain in own.items() if kind not in other)
+        words += f"; only the {name} shows {alone}" if alone else ""
+    return words + "."
+
+
 def sentence(first: Assessment, second: Assessment) -> str:
     """What changed, in one sentence."""
     if first.score is None or second.score is None:

@@ -276,7 +276,7 @@ class Pages:
         words = panel.notice("Choose two assessed studies.")
         if a and b and a.result and b.result:
             rows = compare.rows(a.result, b.result)
-            words = panel.comparison(compare.sentence(a.result, b.result), (a.name, b.name), rows)
+            words = panel.comparison(compare.pair_sentence(a.result, b.result), (a.name, b.name), rows)
         return panel.viewer_data(a), panel.viewer_data(b), words
 
     # --- worklist tab: upload, status, stop, table, links, series, data, panel, description, fields

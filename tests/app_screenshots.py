@@ -14,7 +14,7 @@ from selenium.webdriver.common.by import By
 from tests.app_browser import Driver, browser, choose, tab, until
 from tests.app_server import running
 
-SHOWN = ("Head CT", "Head CT, motion", "CT volume (phantom)", "Head MR, motion (phantom)")
+SHOWN = ("Head CT", "CT volume (phantom)", "Head MR, motion (phantom)", "CT, metal (phantom)")
 SIZE = (1280, 800)
 
 
@@ -32,21 +32,47 @@ def main() -> None:
             choose(driver, "#mq-example", example)
             until(driver, f"document.querySelectorAll('#mq-series label').length === {number}")
             until(driver, "!document.querySelector('#mq-status progress')")
-        for theme in ("light", "dark"):
-            if until(driver, "String(document.body.classList.contains('dark'))") != str(theme == "dark").lower():
-                driver.find_element(By.CSS_SELECTOR, "[data-theme]").click()
-            settled(driver)
-            driver.save_screenshot(str(out / f"chat_{theme}.png"))
+        themed(driver, dark=False)
+        driver.save_screenshot(str(out / "chat_light.png"))  # a box
+        tab(driver, "Chat")
+        for question in ("Where is the problem?", "Compare with the previous"):
+            answered(driver, question)
+        driver.save_screenshot(str(out / "chat_answer.png"))
+        tab(driver, "Assessment")
+        choose_series(driver, "Head MR, motion")
+        driver.find_element(By.CSS_SELECTOR, "[data-viewer=main] [data-toggle=heat]").click()
+        themed(driver, dark=True)
+        driver.save_screenshot(str(out / "chat_dark.png"))  # a heat map
         for place in ("Compare", "Worklist"):
             tab(driver, place)
             settled(driver)
             driver.save_screenshot(str(out / f"chat_{place.lower()}.png"))
 
 
+def themed(driver: Driver, dark: bool) -> None:
+    if until(driver, "String(document.body.classList.contains('dark'))") != str(dark).lower():
+        driver.find_element(By.CSS_SELECTOR, "[data-theme]").click()
+    settled(driver)
+
+
+def answered(driver: Driver, question: str) -> None:
+    bots = "[...document.querySelectorAll('#mq-chat .bot.message')]"
+    count = int(driver.execute_script(f"return {bots}.length"))
+    next(one for one in driver.find_elements(By.CSS_SELECTOR, "#mq-quick button") if one.text == question).click()
+    until(driver, f"{bots}.length === {count + 1} && {bots}[{count}].innerText.trim().length > 20")
+    settled(driver)
+
+
+def choose_series(driver: Driver, name: str) -> None:
+    labels = driver.find_elements(By.CSS_SELECTOR, "#mq-series label")
+    next(one for one in labels if one.text.startswith(name)).click()
+    until(driver, f"document.querySelector('[data-viewer=main] .mq-corner.tl').innerText.startsWith({name!r})")
+
+
 def settled(driver: Driver) -> None:
     """Wait until every picture that is shown has come."""
     until(driver, "[...document.images].every((one) => !one.offsetParent || one.complete)")
-    driver.execute_async_script("setTimeout(arguments[0], 1500)")
+    driver.execute_async_script("setTimeout(arguments[0], 2500)")
 
 
 if __name__ == "__main__":

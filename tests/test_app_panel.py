@@ -89,6 +89,11 @@ def test_a_comparison_says_what_changed() -> None:
     first, second = assessed(1.2, (NOISE,)), assessed(3.0, (METAL,))
     words = compare.sentence(first, second)
     assert "from 1.2 to 3.0" in words and "from reject to good" in words and "new:" in words and "no longer" in words
+    assert compare.pair_sentence(first, second) == (
+        "The second is better by 1.8 (1.2 and 3.0 of 4); only the first shows low-dose noise; "
+        "only the second shows metal streaks."
+    )
+    assert compare.pair_sentence(first, first) == "Both are of one quality (1.2 and 1.2 of 4)."
     table = {row[0]: row for row in compare.rows(first, second)}
     assert table["Score, 0 to 4"][3] == "+1.80"
     assert table["Verdict"][3] == "changed"

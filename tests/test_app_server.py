@@ -87,7 +87,7 @@ def test_the_api_goes_from_file_to_report(server: Server) -> None:
     said = list(one.submit(study["id"], "Why is it poor?", api_name="/ask"))
     assert said and said[-1].strip() and "went wrong" not in said[-1]
     both = one.predict(study["id"], study["id"], api_name="/compare")
-    assert both["summary"].startswith("The score stays")
+    assert both["summary"].startswith("Both are of one quality")
     assert one.predict(api_name="/forget") == {"studies": 0}
     assert "no study" in one.predict(study["id"], "pdf", api_name="/report")["error"]
 
