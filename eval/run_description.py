@@ -9,6 +9,7 @@ Images come from a manifest (held-out sources, degraded here, through the whole 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import sys
 import time
@@ -27,10 +28,12 @@ from eval.description import CLEAN, axes, hallucinated, macro_f1, stated_verdict
 from eval.description_questions import LEVELS, closed, drawn, right
 from eval.manifest import clean_rows, read_manifest, split_rows, spread
 from medq_vlm import talk, vocab
+from medq_vlm.language import guard
 from medq_vlm.language import line as lines
 from medq_vlm.language.engine import TransformersEngine
 from medq_vlm.language.talker import Subject, Talker
 from medq_vlm.pipeline import MedQ
+from medq_vlm.report.describe import describe
 
 TRANSCRIPTS = 30
 
@@ -41,6 +44,22 @@ class Seen:
 
     subject: Subject
     true: frozenset[str] | None  # kinds really applied, None for a written record
+
+
+class Templates:
+    """What the structured result says by itself: its description, and one sentence to every question."""
+
+    def line(self, subject: Subject) -> lines.Line:
+        return lines.from_assessment(subject.assessment)
+
+    def describe(self, subject: Subject) -> Iterator[str]:
+        yield describe(subject.assessment)
+
+    def answer(self, subject: Subject, question: str, history: Sequence[tuple[str, str]] = ()) -> Iterator[str]:
+        yield guard.replacement(lines.from_assessment(subject.assessment))
+
+
+Writer = Talker | Templates
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,18 +73,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     seen = list(images(medq, args)) if args.manifest else list(records(args.seed, args.written))
     if args.no_visual:
         seen = [replace(s, subject=replace(s.subject, features=None)) for s in seen]
+    writer = Templates() if args.templates else talker
     numbers: dict[str, Any] = {"images": len(seen), "loading_s": loading, "precision": args.precision}
-    numbers["lines"] = judge_lines(talker, seen)
-    numbers["descriptions"] = judge_descriptions(talker, seen)
-    numbers["closed"] = judge_closed(talker, args)
-    numbers["scope"] = judge_scope(talker, args.scope)
-    asked, transcripts = judge_clinician(talker, args)
+    numbers["lines"] = judge_lines(writer, seen)
+    numbers["descriptions"] = judge_descriptions(writer, seen)
+    numbers["closed"] = judge_closed(writer, args)
+    numbers["scope"] = judge_scope(writer, args.scope)
+    asked, transcripts = judge_clinician(writer, args)
     numbers["clinician"] = asked
     numbers["guard"] = vars(talker.tally)
-    numbers["speed"] = speed(talker, seen[0].subject)
-    fast, talker.model.engine = talker.model.engine, TransformersEngine(talker.model.causal)
-    numbers["speed through transformers"] = speed(talker, seen[0].subject)
-    talker.model.engine = fast
+    if not args.templates:
+        numbers["speed"] = speed(talker, seen[0].subject)
+        fast, talker.model.engine = talker.model.engine, TransformersEngine(talker.model.causal)
+        numbers["speed through transformers"] = speed(talker, seen[0].subject)
+        talker.model.engine = fast
     numbers["transcripts"] = transcripts
     results.write(args.out, "eval.run_description", list(argv if argv is not None else sys.argv[1:]), numbers)
     print({key: value for key, value in numbers.items() if key != "transcripts"})
@@ -86,6 +107,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parse.add_argument("--scope", type=int, default=150, help="held-out questions out of scope, and as many within")
     parse.add_argument("--no-visual", action="store_true", help="ablation: the image's soft tokens are left out")
     parse.add_argument("--before-lora", action="store_true", help="ablation: the base model as it came")
+    parse.add_argument("--templates", action="store_true", help="ablation: no language model, sentences of the result")
     parse.add_argument("--seed", type=int, default=7)
     parse.add_argument("--out", type=Path, required=True)
     return parse.parse_args(argv)
@@ -119,7 +141,7 @@ def records(seed: int, count: int) -> Iterator[Seen]:
         yield Seen(subject, None)
 
 
-def judge_lines(talker: Talker, seen: Sequence[Seen]) -> dict[str, Any]:
+def judge_lines(talker: Writer, seen: Sequence[Seen]) -> dict[str, Any]:
     """The line as the model writes it, before any check."""
     valid = swapped = 0
     pairs, heads, llm, words = [], [], [], []
@@ -154,7 +176,7 @@ def judge_lines(talker: Talker, seen: Sequence[Seen]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def judge_descriptions(talker: Talker, seen: Sequence[Seen]) -> dict[str, Any]:
+def judge_descriptions(talker: Writer, seen: Sequence[Seen]) -> dict[str, Any]:
     """The description as a user gets it, after the guard."""
     rows, wrong, total, verdicts, clean = [], 0, 0, [], []
     for one in seen:
@@ -176,7 +198,7 @@ def judge_descriptions(talker: Talker, seen: Sequence[Seen]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def judge_closed(talker: Talker, args: argparse.Namespace) -> dict[str, Any]:
+def judge_closed(talker: Writer, args: argparse.Namespace) -> dict[str, Any]:
     """Multiple choice by severity, false premises, refusals, yes and no."""
     marks: dict[str, list[bool]] = defaultdict(list)
     for question in closed(args.seed, args.closed):
@@ -188,7 +210,7 @@ def judge_closed(talker: Talker, args: argparse.Namespace) -> dict[str, Any]:
     return {form: {"right": float(np.mean(good)), "count": len(good)} for form, good in marks.items()}
 
 
-def judge_scope(talker: Talker, count: int) -> dict[str, Any]:
+def judge_scope(talker: Writer, count: int) -> dict[str, Any]:
     """Held-out questions that must be declined, and others that must not; a first sentence tells which was done."""
     subjects = [case.subject for case in clinician.read()]
     marks: dict[str, list[bool]] = {"declined": [], "answered": []}
@@ -201,7 +223,7 @@ def judge_scope(talker: Talker, count: int) -> dict[str, Any]:
     return {form: {"right": float(np.mean(good)), "count": len(good)} for form, good in marks.items() if good}
 
 
-def judge_clinician(talker: Talker, args: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def judge_clinician(talker: Writer, args: argparse.Namespace) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The written questions, judged by their committed rules."""
     history: list[tuple[str, str]] = []
     marks, transcripts = [], []
@@ -246,7 +268,7 @@ def speed(talker: Talker, subject: Subject) -> dict[str, float]:
     return {
         "first_sentence_s": first, "answer_s": whole, "first_sentence_of_a_second_answer_s": second,
         "description_tokens_per_s": len(talker.model.ids(described)) / seconds, "peak_rss_mib": peak,
-        "language_weights_mib": size,
+        "language_weights_mib": size, "load_average": os.getloadavg()[0],
     }  # fmt: skip
 
 
