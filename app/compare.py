@@ -47,9 +47,9 @@ def pair_sentence(first: Assessment, second: Assessment) -> str:
     scores = f"({first.score:.1f} and {second.score:.1f} of 4)"
     better = f"The {'second' if gap > 0 else 'first'} is better by {abs(gap):.1f}"
     words = f"{'Both are of one quality' if abs(gap) < SAME_SCORE else better} {scores}"
-    shown = [{f.kind: vocab.KIND[f.kind].plain for f in one.findings} for one in (first, second)]
-    for name, own, other in (("first", *shown), ("second", *shown[::-1])):
-        alone = ", ".join(plain for kind, plain in own.items() if kind not in other)
+    for name, one, other in (("first", first, second), ("second", second, first)):
+        known = {f.kind for f in other.findings}
+        alone = ", ".join(vocab.KIND[f.kind].plain for f in one.findings if f.kind not in known)
         words += f"; only the {name} shows {alone}" if alone else ""
     return words + "."
 
