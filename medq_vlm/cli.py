@@ -152,6 +152,7 @@ def parser() -> argparse.ArgumentParser:
     chat.add_argument("--port", type=int, default=7860, help="default 7860")
     chat.add_argument("--auth", action="append", metavar="USER:PASSWORD", help="login; @FILE reads one a line")
     chat.add_argument("--preset", default="nano", metavar="NAME", help="nano, or a folder with weights")
+    chat.add_argument("--precision", choices=("nf4", "bf16", "fp32"), default="nf4", help="of the language model")
 
     command("selftest", "check the weights and the golden scores of this installation")
 

@@ -194,10 +194,10 @@ def chat(args: Namespace) -> int:
     if not (root / "app" / "__main__.py").is_file():
         raise usage("The reading room runs from the clone of the project: make chat.")
     logins = [word for one in args.auth or () for word in ("--auth", one)]
-    words = ["--host", args.host, "--port", str(args.port), "--preset", args.preset, *logins]
+    words = ["--host", args.host, "--port", str(args.port), "--preset", args.preset, "--precision", args.precision]
     path = os.pathsep.join([str(root), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]).rstrip(os.pathsep)
     # not a child process: a signal to a parent that waits would leave the server running
-    os.execve(sys.executable, [sys.executable, "-m", "app", *words], {**os.environ, "PYTHONPATH": path})
+    os.execve(sys.executable, [sys.executable, "-m", "app", *words, *logins], {**os.environ, "PYTHONPATH": path})
 
 
 def selftest(args: Namespace) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.main import check_host, checker, credentials, is_loopback, main
+from app.main import check_host, checker, credentials, is_loopback, main, parser
+from medq_vlm import cli
 from medq_vlm.schema import MedQError
 
 
@@ -42,6 +43,17 @@ def test_medq_chat_becomes_the_app() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "login is needed" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_medq_chat_hands_every_option_of_the_app_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[str] = []
+    monkeypatch.setattr(os, "execve", lambda _, words, __: handed.extend(words))
+    given = ["--host", "127.0.0.1", "--port", "7999", "--preset", "mine", "--precision", "fp32",
+             "--auth", "anna:secret"]  # fmt: skip
+    cli.main(["chat", *given])
+    assert vars(parser().parse_args(handed[3:])) == vars(parser().parse_args(given))
+    options = {name for action in parser()._actions for name in action.option_strings}
+    assert options - {"-h", "--help"} == {word for word in given if word.startswith("--")}
 
 
 def test_logins_come_from_arguments_a_file_or_the_environment(tmp_path: Path) -> None:
