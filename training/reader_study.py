@@ -3,7 +3,8 @@
     python -m training.reader_study --data images --domain brain --out runs/readers.csv
 
 Score: the mean of contrast and structure on their 1 to 5 scales; slips above 5 and the fixed anchors (low dose, normal
-dose) are left out. Versions of one slice are one group.
+dose) are left out. Versions of one slice are one group; with `--leave domain` all of the abdomen is one, and all of the
+brain, so that stage 2 is tested on the organ that it did not learn.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--domain", choices=("abdomen", "brain"), help="left out: both")
+    parser.add_argument("--leave", choices=("slice", "domain"), default="slice", help="what is one group")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     with (args.data / "labels" / "ct_reader_study.csv").open(newline="") as file:
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             valid = [value for value in given if 1 <= value <= 5]
             if valid and args.domain in (None, row["domain"]):
                 path = (args.data / row["path"]).resolve()
-                group = f"{row['domain']} {row['set']}"
+                group = row["domain"] if args.leave == "domain" else f"{row['domain']} {row['set']}"
                 table.writerow([path, sum(valid) / len(valid), row["reader"], group, "ct"])
 
 
