@@ -11,7 +11,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from medq_vlm import __version__, commands, questions, restore_command, vocab
 from medq_vlm.commands import say
@@ -26,6 +28,14 @@ EXIT_CODES = """exit codes:
 When several apply, the first of 3, 4 is given. A score of 0 to 4: higher is better.
 Verdicts: reject < 1.5 <= usable < 2.5 <= good. MedQ is not a medical device."""
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + SIGINT, 128 + SIGPIPE: what a shell expects
+
+
+def run() -> NoReturn:
+    """The program: `main`, and an end that does not first take torch apart piece by piece, a sixth of a cold start."""
+    code = main()
+    with suppress(OSError):  # an earlier error has been told already
+        sys.stdout.flush()
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -194,4 +204,4 @@ def score(text: str) -> float:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run()

@@ -161,11 +161,9 @@ def list_kinds(modality: str | None) -> int:
 def demo(args: Namespace) -> int:
     """Assess a real CT image, write its report, and show what simulated motion does to the score."""
     from medq_vlm import io, vocab
-    from medq_vlm.degrade.sample import degrade_sample
     from medq_vlm.io import examples
-    from medq_vlm.pipeline import MedQ
 
-    model = MedQ.load()
+    model = load_model("nano", speaks=True)
     sample = io.load(examples.example(examples.CT_HEAD))[0]
     encoded = model.encode(sample)
     result = model.assess_encoded(encoded)
@@ -175,6 +173,8 @@ def demo(args: Namespace) -> int:
     for ending in REPORTS:
         write_report(Assessed(model, encoded, result), out / f"report{ending}")
         print(f"wrote {out / f'report{ending}'}")
+    from medq_vlm.degrade.sample import degrade_sample
+
     worse, _ = degrade_sample(sample, DEMO_DEGRADATION, DEMO_SEVERITY, DEMO_SEED)
     second = model.assess_sample(worse)
     named = ", ".join(vocab.KIND[finding.kind].plain for finding in second.findings) or "no finding"
@@ -284,13 +284,16 @@ def load_model(preset: str, speaks: bool = False, restores: bool = False) -> Med
 
     Raises ModelError.
     """
-    from medq_vlm.pipeline import MedQ
+    from medq_vlm import memory
 
-    model = MedQ.load(preset)
-    if speaks:
-        _ = model.talker  # loaded now, so that a missing part is said before any image is read
-    if restores:
-        _ = model.restorer
+    with memory.unsearched():
+        from medq_vlm.pipeline import MedQ
+
+        model = MedQ.load(preset)
+        if speaks:
+            _ = model.talker  # loaded now, so that a missing part is said before any image is read
+        if restores:
+            _ = model.restorer
     return model
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from medq_vlm import __version__, checkpoint, evidence, findings, io, memory, purpose, restoring, stack, talk, vocab
+from medq_vlm import __version__, checkpoint, evidence, findings, io, memory, purpose, stack, talk, vocab
 from medq_vlm.encoder import predict
 from medq_vlm.encoder.preprocess import Canonical, canonical, resize
 from medq_vlm.encoder.scorer import UNKNOWN, Outputs, Scorer
@@ -29,6 +29,7 @@ from medq_vlm.slice_scores import SliceScores, mean_attributes, rows, worst_util
 if TYPE_CHECKING:
     from medq_vlm.language.talker import Subject, Talker
     from medq_vlm.restore import Restoration, Restorer
+    from medq_vlm.restoring import Restored
 
 Progress = Callable[[int, int], None]
 Prompt = tuple[str, str]  # what a good image would be, what a bad one
@@ -146,9 +147,8 @@ class MedQ:
         with torch.no_grad():
             anchors = self.checkpoint.model.anchors(texts)[-len(texts) :].double().cpu().numpy()
         weights = np.array([row["weight"] for row in result.slices])
-        logits = np.stack([s.embed @ anchors.T for s in encoded.scored if s.embed is not None]).reshape(
-            len(weights), -1, 2
-        )
+        logits = np.stack([s.embed @ anchors.T for s in encoded.scored if s.embed is not None])
+        logits = logits.reshape(len(weights), -1, 2)
         good = weights @ (1.0 / (1.0 + np.exp(logits[..., 1] - logits[..., 0])))
         rows = [{"good": a, "bad": b, "score": float(p)} for (a, b), p in zip(prompts, good, strict=True)]
         return replace(result, prompts=tuple(rows))
@@ -173,9 +173,11 @@ class MedQ:
     def restored(
         self, sample: ImageSample, assessment: Assessment, description: str | None = None,
         progress: Progress | None = None,
-    ) -> restoring.Restored:  # fmt: skip
+    ) -> Restored:  # fmt: skip
         """`restore` with what led it and how the guard judged it."""
-        return restoring.restore(sample, assessment, lambda: self.restorer, description, progress)
+        from medq_vlm.restoring import restore
+
+        return restore(sample, assessment, lambda: self.restorer, description, progress)
 
     def describe(self, image: ImageSample | EncodedImage, assessment: Assessment) -> Iterator[str]:
         """The language model's description, sentence by sentence. Raises ModelError (exit code 5)."""
@@ -272,8 +274,7 @@ class MedQ:
         return warp(raw, np.interp(BINS, calibration.score_raw, calibration.score_to))
 
     def _slice_scores(
-        self, index: int, out: Outputs, by_image: dict[str, float], modality: str, reason: str,
-        view: Canonical,
+        self, index: int, out: Outputs, by_image: dict[str, float], modality: str, reason: str, view: Canonical,
     ) -> SliceScores:  # fmt: skip
         calibration = self.checkpoint.calibration
         raw = out.score[0].softmax(-1).double().numpy()

@@ -300,6 +300,13 @@ def test_a_terminal_without_unicode_is_no_reason_to_stop(encoding: str, tmp_path
     assert b"Score" in done.stdout
 
 
+def test_the_program_loses_neither_its_output_nor_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    medq("degrade", "--list")
+    listed, refused = run(["degrade", "--list"]), run(["assess", "nowhere.dcm", "--json"])
+    assert (listed.returncode, listed.stdout.decode()) == (0, capsys.readouterr().out)
+    assert (refused.returncode, refused.stdout) == (3, b"") and b"nowhere.dcm" in refused.stderr
+
+
 def test_a_closed_pipe_ends_quietly() -> None:
     read, write = os.pipe()
     os.close(read)

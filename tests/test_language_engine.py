@@ -44,7 +44,7 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_reads_as_transformers_does(llama: Any, tokens: torch.Tensor, exact: None) -> None:
-    ours, theirs = LlamaEngine(llama), TransformersEngine(llama)
+    ours, theirs = LlamaEngine.of(llama), TransformersEngine(llama)
     a, b = ours.context(), theirs.context()
     for part in (tokens[:20], tokens[20:21], tokens[21:30], tokens[30:31]):
         assert torch.allclose(ours.read(part, a), theirs.read(part, b), atol=1e-4)
@@ -54,7 +54,7 @@ def test_what_was_cut_leaves_no_trace(
     llama: Any, tokens: torch.Tensor, exact: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "FIRST_ROOM", 8)  # the context has to grow on the way
-    ours = LlamaEngine(llama)
+    ours = LlamaEngine.of(llama)
     straight, winding = ours.context(), ours.context()
     ours.read(tokens[:10], straight)
     ours.read(torch.cat((tokens[:10], tokens[25:])), winding)
@@ -66,9 +66,9 @@ def test_eight_bits_cost_about_a_hundredth() -> None:
     generator = torch.Generator().manual_seed(2)
     weight, x = torch.randn(48, WIDTH, generator=generator), torch.randn(5, WIDTH, generator=generator)
     factor = torch.rand(5, 1, generator=generator)
-    right, rounded = Linear(weight)(x, factor), EightBitLinear(weight)(x, factor)
+    right, rounded = Linear(weight)(x, factor), EightBitLinear.of(weight)(x, factor)
     assert float((right - rounded).norm() / right.norm()) < 0.015
-    assert torch.equal(EightBitLinear(weight)(torch.zeros(2, WIDTH)), torch.zeros(2, 48))
+    assert torch.equal(EightBitLinear.of(weight)(torch.zeros(2, WIDTH)), torch.zeros(2, 48))
 
 
 def test_only_a_plain_llama_on_a_cpu_is_read_by_it(llama: Any) -> None:
@@ -85,6 +85,7 @@ class Counting:
 
     def __init__(self, inner: Any) -> None:
         self.inner, self.count = inner, 0
+        self.table = inner.table
 
     def context(self) -> Any:
         return self.inner.context()

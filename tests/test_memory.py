@@ -1,9 +1,11 @@
-"""What loading frees goes back to the system."""
+"""What loading frees goes back to the system, and what it keeps is not searched."""
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -42,3 +44,29 @@ def test_what_was_freed_inside_goes_back_at_once() -> None:
 def test_an_error_inside_comes_out() -> None:
     with pytest.raises(KeyError), memory.tight():
         raise KeyError
+
+
+@pytest.fixture
+def _searched() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_searched")
+@pytest.mark.parametrize("before", [True, False])
+def test_garbage_is_looked_for_again_after_loading_as_before(before: bool) -> None:
+    (gc.enable if before else gc.disable)()
+    with pytest.raises(KeyError), memory.unsearched():
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled() == before
+
+
+@pytest.mark.usefixtures("_searched")
+def test_what_was_loaded_is_not_searched_and_what_comes_later_is() -> None:
+    with memory.unsearched():
+        loaded: list[object] = []
+    later: list[object] = []
+    searched = {id(one) for one in gc.get_objects()}
+    assert id(loaded) not in searched and id(later) in searched

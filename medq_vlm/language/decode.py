@@ -53,9 +53,9 @@ class Decoder:
 
     def feed(self, tokens: Sequence[int]) -> None:
         """Take token ids into the context."""
-        table = self.model.causal.get_input_embeddings()
+        table = self.model.engine.table
         with torch.no_grad():
-            self._forward(table(torch.tensor(list(tokens), device=table.weight.device)))
+            self._forward(table[torch.tensor(list(tokens), device=table.device)])
 
     def mark(self) -> Mark:
         """A place to come back to."""

@@ -31,6 +31,10 @@ class Context(Protocol):
 class Engine(Protocol):
     """Reads embedded tokens into a context."""
 
+    @property
+    def table(self) -> torch.Tensor:
+        """Input embeddings of the tokens, (V, width)."""
+
     def context(self) -> Any:
         """An empty context."""
 
@@ -60,6 +64,10 @@ class TransformersEngine:
 
     def __init__(self, causal: Any) -> None:
         self.causal = causal
+
+    @property
+    def table(self) -> torch.Tensor:
+        return self.causal.get_input_embeddings().weight  # type: ignore[no-any-return]
 
     def context(self) -> TransformersContext:
         return TransformersContext()
@@ -108,11 +116,15 @@ class EightBitLinear:
     About 1 % of error, a quarter of the memory to be read (LLM.int8 of Dettmers et al., 2022, without its outliers).
     """
 
-    def __init__(self, weight: torch.Tensor) -> None:
+    def __init__(self, weight: torch.Tensor, scale: torch.Tensor) -> None:
+        self.weight = weight  # int8 (in, out), laid out by columns as the multiplication reads it
+        self.scale = scale  # (out,)
+
+    @classmethod
+    def of(cls, weight: torch.Tensor) -> EightBitLinear:
+        """Rounded from (out, in) in float32."""
         largest = weight.abs().amax(1).clamp_min(1e-12)
-        # (in, out), laid out by columns as the multiplication reads it
-        self.weight = (weight * (127.0 / largest[:, None])).round_().to(torch.int8).t()
-        self.scale = largest / 127.0**2
+        return cls((weight * (127.0 / largest[:, None])).round_().to(torch.int8).t(), largest / 127.0**2)
 
     def __call__(self, x: torch.Tensor, factor: torch.Tensor | None = None) -> torch.Tensor:
         largest = torch.linalg.vector_norm(x, torch.inf, 1, keepdim=True).add_(LEAST)
@@ -132,19 +144,40 @@ class Layer:
     down: Linear | EightBitLinear
 
 
-class LlamaEngine:
-    """A Llama of transformers, quantised or not, with a peft adapter or without; holds its own copy of the layers."""
+@dataclass(frozen=True)
+class Sizes:
+    """Numbers of a Llama."""
 
-    def __init__(self, causal: Any) -> None:
+    layers: int
+    heads: int
+    shared: int  # heads of keys and values
+    width: int  # of a head
+    least: float  # what an RMS norm adds to a sum of squares
+
+
+class LlamaEngine:
+    """A Llama on a CPU; holds its own copy of the layers."""
+
+    def __init__(
+        self, sizes: Sizes, layers: Sequence[Layer], norm: torch.Tensor, head: torch.Tensor, table: torch.Tensor,
+        frequencies: torch.Tensor,
+    ) -> None:  # fmt: skip
+        self.sizes, self.layers, self.norm, self.head, self.frequencies = sizes, layers, norm, head, frequencies
+        self.table = table
+        self.least = torch.tensor(sizes.least)
+        self.heads, self.shared, self.width = sizes.heads, sizes.shared, sizes.width
+
+    @classmethod
+    def of(cls, causal: Any) -> LlamaEngine:
+        """From a Llama of transformers, quantised or not, with a peft adapter or without."""
         llama = causal.get_base_model() if hasattr(causal, "get_base_model") else causal
         config = llama.config
         # an RMS norm of n channels divides by sqrt(|x|^2 / n + eps): the root of n is put into its weights
-        self.least = torch.tensor(config.rms_norm_eps * config.hidden_size)
         root = math.sqrt(config.hidden_size)
-        self.heads, self.shared = int(config.num_attention_heads), int(config.num_key_value_heads)
-        self.width = int(getattr(config, "head_dim", None) or config.hidden_size // self.heads)
-        make = EightBitLinear if multiplies_eight_bits() else Linear
-        self.layers = [
+        heads = int(config.num_attention_heads)
+        width = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+        make = EightBitLinear.of if multiplies_eight_bits() else Linear
+        layers = [
             Layer(
                 layer.input_layernorm.weight.float() * root,
                 make(torch.cat([weight_of(getattr(layer.self_attn, f"{name}_proj")) for name in "qkv"])),
@@ -155,9 +188,14 @@ class LlamaEngine:
             )
             for layer in llama.model.layers
         ]
-        self.norm = llama.model.norm.weight.float() * root
-        self.head = llama.lm_head.weight  # shared with the embedding, as exact as it is
-        self.frequencies = llama.model.rotary_emb.inv_freq.float()
+        return cls(
+            Sizes(len(layers), heads, int(config.num_key_value_heads), width, config.rms_norm_eps * config.hidden_size),
+            layers,
+            llama.model.norm.weight.float() * root,
+            llama.lm_head.weight,  # as exact as it is; often one with the embeddings
+            llama.get_input_embeddings().weight,
+            llama.model.rotary_emb.inv_freq.float(),
+        )
 
     def context(self) -> LlamaContext:
         return LlamaContext(len(self.layers), self.shared, self.width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from medq_vlm.language.engine import Engine, TransformersEngine
 from medq_vlm.language.features import ImageFeatures
 from medq_vlm.language.projector import Projector
 from medq_vlm.language.scope import Scope
+from medq_vlm.language.words import bare
 
 Part = str | ImageFeatures  # a prompt is text and images in the order in which they are read
 THINKING = ("<think>", "</think>")  # of bases that reason aloud before they answer (Qwen3)
@@ -28,11 +29,16 @@ class LanguageModel:
         engine: Engine | None = None,
         scope: Scope | None = None,
     ) -> None:
-        self.causal = causal  # transformers' causal model, with a peft adapter or without
+        self._causal = causal  # transformers' causal model, with a peft adapter or without; a partial makes it
         self.tokenizer = tokenizer
         self.projector = projector
         self.engine = engine or TransformersEngine(causal)
         self.scope = scope  # None: the model alone decides what it answers
+
+    @cached_property
+    def causal(self) -> Any:
+        """transformers' causal model, which an engine of our own does not need."""
+        return self._causal() if isinstance(self._causal, partial) else self._causal
 
     @cached_property
     def special(self) -> tuple[str, ...]:
@@ -59,9 +65,9 @@ class LanguageModel:
     @cached_property
     def grammar_tokenizer(self) -> Any:
         """The tokenizer as the grammar library reads it (about a second to build)."""
-        from llguidance.hf import from_tokenizer
+        from llguidance import LLTokenizer  # its own reader of a tokenizer would import transformers
 
-        return from_tokenizer(self.tokenizer, n_vocab=int(self.causal.get_input_embeddings().weight.shape[0]))
+        return LLTokenizer(bare(self.tokenizer), n_vocab=len(self.engine.table), eos_token=self.tokenizer.eos_token_id)
 
     @property
     def device(self) -> torch.device:
@@ -73,7 +79,7 @@ class LanguageModel:
 
     def words(self, text: str) -> torch.Tensor:
         """Input embeddings of a text's tokens, (T, width)."""
-        table = self.causal.get_input_embeddings().weight
+        table = self.engine.table
         return table[torch.tensor(self.ids(text), device=table.device)].float()
 
     def soft(self, features: ImageFeatures) -> torch.Tensor:
@@ -89,11 +95,11 @@ class LanguageModel:
 
     def embed(self, parts: Sequence[Part]) -> torch.Tensor:
         """Input embeddings (T, width) of a prompt."""
-        table = self.causal.get_input_embeddings()
+        table = self.engine.table
         out = []
         for part in parts:
             if isinstance(part, str):
-                out.append(table(torch.tensor(self.ids(part), dtype=torch.long, device=table.weight.device)))
+                out.append(table[torch.tensor(self.ids(part), dtype=torch.long, device=table.device)])
             else:
-                out.append(self.soft(part).to(table.weight.dtype))
+                out.append(self.soft(part).to(table.dtype))
         return torch.cat(out)

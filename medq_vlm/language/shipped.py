@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from medq_vlm.language.engine import Engine, LlamaEngine, TransformersEngine, fits
+from medq_vlm.language import kept
+from medq_vlm.language.base import SMOLLM2
+from medq_vlm.language.engine import Engine, LlamaEngine, TransformersEngine, fits, multiplies_eight_bits
 from medq_vlm.language.model import LanguageModel
 from medq_vlm.language.projector import Projector
 from medq_vlm.language.scope import Scope
@@ -27,8 +30,6 @@ def load(folder: Path, precision: str = "nf4", device: str | None = None) -> Lan
 
     Without a `device` the packaged base stays on the CPU, and any other goes to the GPU where there is one.
     """
-    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
-
     try:
         meta = json.loads((folder / META_FILE).read_text())
         data = (folder / WEIGHTS_FILE).read_bytes()
@@ -44,28 +45,49 @@ def load(folder: Path, precision: str = "nf4", device: str | None = None) -> Lan
     weights = load_file(folder / WEIGHTS_FILE)
     packaged = meta["base"] == PACKAGED
     device = device or ("cpu" if packaged or not torch.cuda.is_available() else "cuda")
-    source = str(converted()) if packaged else _base(folder, meta)
+    projector = Projector(**meta["projector"])
+    projector.load_state_dict(_part(weights, "projector."))
+    projector = projector.to(device).eval().requires_grad_(False)
+    scope = Scope(weights["scope.weight"].float(), **meta["scope"]) if "scope" in meta else None
+    whole = partial(adapted, folder, meta, weights, precision, device)
+    eight_bit = packaged and precision == "nf4" and device == "cpu" and multiplies_eight_bits()
+    place = kept.place(SMOLLM2.sha256, meta)
+    ready = kept.load(place) if eight_bit else None
+    if ready is not None:
+        return LanguageModel(whole, ready[1], projector, ready[0], scope)
+    causal = whole()
+    tokenizer = load_tokenizer(_source(folder, meta))
+    fast = precision == "nf4" and fits(causal, device)
+    engine: Engine = LlamaEngine.of(causal) if fast else TransformersEngine(causal)
+    if eight_bit and isinstance(engine, LlamaEngine):
+        kept.keep(engine, tokenizer, place)
+    return LanguageModel(causal, tokenizer, projector, engine, scope)
+
+
+def adapted(folder: Path, meta: dict[str, Any], weights: dict[str, torch.Tensor], precision: str, device: str) -> Any:
+    """transformers' model of the base with the adapter beside its layers. Raises ModelError."""
+    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+
+    source = _source(folder, meta)
     causal = load_base(source, precision, device)
     if meta.get("base_shape", shape(causal)) != shape(causal):
         raise ModelError(f"The describer in {folder} was trained on '{meta['base']}', and '{source}' is another model.")
-    projector = Projector(**meta["projector"])
-    projector.load_state_dict(_part(weights, "projector."))
     causal = get_peft_model(causal, LoraConfig(task_type="CAUSAL_LM", **meta["lora"]), autocast_adapter_dtype=False)
     set_peft_model_state_dict(causal, _part(weights, "adapter."))
     if precision == "bf16":
         causal.to(torch.bfloat16)  # peft makes an adapter in fp32
-    causal.eval().requires_grad_(False)
-    fast = precision == "nf4" and fits(causal, device)
-    engine: Engine = LlamaEngine(causal) if fast else TransformersEngine(causal)
-    projector = projector.to(device).eval().requires_grad_(False)
-    scope = Scope(weights["scope.weight"].float(), **meta["scope"]) if "scope" in meta else None
-    return LanguageModel(causal, load_tokenizer(source), projector, engine, scope)
+    return causal.eval().requires_grad_(False)
 
 
 def shape(causal: Any) -> dict[str, Any]:
     """What tells one base model from another without reading gigabytes."""
     config = causal.config
     return {name: getattr(config, name) for name in ("model_type", "hidden_size", "num_hidden_layers", "vocab_size")}
+
+
+def _source(folder: Path, meta: dict[str, Any]) -> str:
+    """Folder or Hub id of the base model. Raises ModelError."""
+    return str(converted()) if meta["base"] == PACKAGED else _base(folder, meta)
 
 
 def _base(folder: Path, meta: dict[str, Any]) -> str:

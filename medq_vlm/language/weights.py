@@ -11,10 +11,12 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from medq_vlm.language.base import SMOLLM2, BaseModel, locate
 from medq_vlm.language.prompt import END, START
@@ -22,7 +24,7 @@ from medq_vlm.schema import ModelError
 
 PRECISIONS = ("nf4", "bf16", "fp32")
 NOT_QUANTISED = ("lm_head", "projector")  # small errors there become wrong words
-STAMP = "medq_cache.json"
+MODEL, STAMP = "model.safetensors", "medq_cache.json"
 
 
 def cache_root() -> Path:
@@ -39,7 +41,7 @@ def converted(model: BaseModel = SMOLLM2, folder: Path | None = None) -> Path:
     Raises ModelError when the package is missing or corrupt, or when the cache cannot be written.
     """
     target = cache_root() / f"{model.package}-{model.sha256[:16]}"
-    if _whole(target):
+    if whole(target):
         return target
     gguf = locate(model, folder)
     try:
@@ -53,16 +55,16 @@ def converted(model: BaseModel = SMOLLM2, folder: Path | None = None) -> Path:
         shutil.rmtree(target, ignore_errors=True)
         work.replace(target)
     except OSError:
-        if not _whole(target):  # a second process may have finished the same conversion first
+        if not whole(target):  # a second process may have finished the same conversion first
             raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
 
 
-def _whole(folder: Path) -> bool:
+def whole(folder: Path) -> bool:
     """Whether the folder's weights have the sha256 written when they were converted."""
-    weights = folder / "model.safetensors"
+    weights = folder / MODEL
     try:
         stamp = json.loads((folder / STAMP).read_text())
         with weights.open("rb") as stream:
@@ -89,7 +91,7 @@ def _convert(gguf: Path, out: Path) -> None:
 
 def _stamp(folder: Path) -> None:
     """Write the sha256 of a folder's weights beside them."""
-    with (folder / "model.safetensors").open("rb") as stream:
+    with (folder / MODEL).open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     (folder / STAMP).write_text(json.dumps({"sha256": digest}))
 
@@ -121,7 +123,7 @@ def load_base(source: str | Path, precision: str = "nf4", device: str = "cpu") -
     options: dict[str, Any] = {"dtype": torch.float32 if exact else torch.bfloat16}
     ours = Path(source).parent == cache_root()
     ready = Path(source) / f"nf4-{str(options['dtype']).removeprefix('torch.')}"
-    if precision == "nf4" and ours and _whole(ready):
+    if precision == "nf4" and ours and whole(ready):
         source = ready
     elif precision == "nf4":
         options["quantization_config"] = four_bit(options["dtype"])
@@ -130,22 +132,23 @@ def load_base(source: str | Path, precision: str = "nf4", device: str = "cpu") -
     except (OSError, ValueError) as error:
         raise ModelError(f"The language model '{source}' cannot be read ({type(error).__name__}).") from None
     if precision == "nf4" and ours and source != ready:
-        _keep(model, ready)
+        # rounding the weights takes ten times as long as reading them
+        keep(model.save_pretrained, ready)
     return model.requires_grad_(False)
 
 
-def _keep(model: Any, target: Path) -> None:
-    """Save a quantised model for the next time: rounding the weights takes ten times as long as reading them."""
+def keep(write: Callable[[Path], Any], target: Path) -> None:
+    """Let `write` fill a folder with MODEL for the next time, and put it at `target` whole."""
     try:
-        work = Path(tempfile.mkdtemp(prefix="quantise-", dir=target.parent))
+        work = Path(tempfile.mkdtemp(prefix="keep-", dir=target.parent))
     except OSError:
         return  # a cache that cannot be written costs time and nothing else
     try:
-        model.save_pretrained(work)
+        write(work)
         _stamp(work)
         shutil.rmtree(target, ignore_errors=True)
         work.replace(target)
-    except OSError:
+    except (OSError, SafetensorError):
         pass  # another process may have finished first, or the disk is full
     finally:
         shutil.rmtree(work, ignore_errors=True)
