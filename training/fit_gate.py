@@ -1,10 +1,13 @@
 """Fit the gate (medq_vlm/encoder/gate.py) on features of training.gate_features and choose its bars; it takes seconds.
 
     python -m training.fit_gate --features runs/gate --out medq_vlm/weights/nano
+    python -m training.fit_gate --features runs/gate --held-out
 
 Every medical source is left out in turn, and all real images of every modality, and the share of their images that
-would be refused is told: users bring scanners that nobody trained on. The bars are chosen on left-out sources.
+would be refused is told: users bring scanners that nobody trained on (the head's own layer, which has half its say,
+has seen most of them). The bars are chosen on left-out sources.
 `--out` puts gate and bars beside the scorer whose features they were fitted on; nothing else of it changes, bit by bit.
+`--held-out` fits nothing: what the gate of --weights refuses of sources that train nothing.
 """
 
 from __future__ import annotations
@@ -21,12 +24,15 @@ from safetensors.torch import load_file, save_file
 from medq_vlm import checkpoint, vocab
 from medq_vlm.encoder.gate import Gate
 from medq_vlm.encoder.scorer import Scorer
+from medq_vlm.schema import MedQError
 from training.gate_features import Pictures, load
 from training.gate_pictures import DEGRADED
 
 RIDGE = 0.1  # of the mean square of a feature
 STEEPNESS = 3.0  # logit of a picture at the target (1 medical, -1 not)
 REFUSED, REFUSED_CLAIMED = 0.015, 0.0075  # of clean and degraded images of left-out sources
+PHANTOM_WEIGHT = 3.0  # they stand for all of which no real image trains: smears, mammograms, skin, OCT
+NO_SOURCES = (0.5, 0.35)  # the bars where there are no real images to choose them on
 PREFIX, ALL = "gate.", "all real "
 PHANTOM, FILES = "phantom", "pictures"
 Folds = dict[str, tuple[np.ndarray, np.ndarray]]  # what was left out: its rows, their probabilities
@@ -39,11 +45,15 @@ class Inputs:
     tiles: torch.Tensor
     whole: torch.Tensor
     stats: torch.Tensor
+    head: torch.Tensor  # logit of the head's own layer
 
     @classmethod
     def of(cls, model: Scorer, pictures: Pictures) -> Inputs:
         stats = model.standardised(torch.from_numpy(pictures.statistics).float())
-        return cls(torch.from_numpy(pictures.tiles).float(), torch.from_numpy(pictures.whole).float(), stats)
+        tiles, whole, head = (
+            torch.from_numpy(given).float() for given in (pictures.tiles, pictures.whole, pictures.before)
+        )
+        return cls(tiles, whole, stats, head)
 
 
 @torch.no_grad()
@@ -67,20 +77,21 @@ def fit(model: Scorer, given: Inputs, pictures: Pictures, keep: np.ndarray) -> G
 
 
 def weights(pictures: Pictures) -> np.ndarray:
-    """Of N pictures: a modality of a source counts by the root of its number, medical and others the same; mean 1."""
+    """Of N pictures: a modality of a source counts by the root of its number, phantoms more; about 1 on average."""
     out = np.zeros(len(pictures))
     for side in (pictures.medical, ~pictures.medical):
         names = np.char.add(pictures.source.astype(str), pictures.modality.astype(str))
         _, place, counts = np.unique(names[side], return_inverse=True, return_counts=True)
         share = (1 / np.sqrt(counts))[place]
         out[side] = share / share.sum() * len(pictures) / 2
+    out[pictures.source == PHANTOM] *= PHANTOM_WEIGHT
     return out
 
 
 @torch.no_grad()
 def chances(gate: Gate, given: Inputs) -> np.ndarray:
     """Probability of a medical image, (N,)."""
-    return np.asarray(gate(given.tiles, given.whole, given.stats).sigmoid())
+    return np.asarray(gate(given.tiles, given.whole, given.stats, given.head).sigmoid())
 
 
 def left_out(model: Scorer, given: Inputs, pictures: Pictures) -> Folds:
@@ -102,7 +113,10 @@ def choose_bars(folds: Folds) -> tuple[float, float]:
     Both low, and the second lower: a header is evidence, and a severely degraded scan must still be assessed. Neither
     is above an even chance.
     """
-    value = np.concatenate([found for name, (_, found) in folds.items() if not name.startswith(ALL)])
+    sources = [found for name, (_, found) in folds.items() if not name.startswith(ALL)]
+    if not sources:  # phantoms alone: nobody's scanner was left out
+        return NO_SOURCES
+    value = np.concatenate(sources)
     bar, claimed = (float(part) for part in np.quantile(value, (REFUSED, REFUSED_CLAIMED)))
     return min(0.5, bar), min(0.5, claimed)
 
@@ -147,13 +161,30 @@ def table(pictures: Pictures, found: np.ndarray, bars: tuple[float, float]) -> d
     }  # fmt: skip
 
 
+def held_out(loaded: checkpoint.Checkpoint, pictures: Pictures) -> dict[str, dict[str, str]]:
+    """`table` of the shipped gate, by kind of picture and by source. Raises MedQError for weights without a gate."""
+    model, calibration = loaded.model, loaded.calibration
+    if model.gate is None:
+        raise MedQError(f"The weights '{loaded.meta['name']}' have no gate: fit one with --out.")
+    found = chances(model.gate, Inputs.of(model, pictures))
+    bars = calibration.bar(claimed=False), calibration.bar(claimed=True)
+    groups = {name: own for name, own in kinds_of(pictures).items() if own.any()}
+    groups |= {str(name): pictures.source == name for name in np.unique(pictures.source)}
+    return {name: table(pictures.where(own), found[own], bars) for name, own in groups.items()}
+
+
 def main(argv: list[str] | None = None) -> None:
     p = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     p.add_argument("--features", type=Path, required=True, help="folder of training.gate_features")
     p.add_argument("--weights", default="nano", help="the scorer that the features are of")
     p.add_argument("--out", type=Path, help="folder of weights to put the gate into")
+    p.add_argument("--held-out", action="store_true", help="tell what is refused of held-out sources, fit nothing")
     args = p.parse_args(argv)
-    model = checkpoint.load(args.weights, with_volume_head=False).model
+    loaded = checkpoint.load(args.weights, with_volume_head=False)
+    model = loaded.model
+    if args.held_out:
+        print(json.dumps(held_out(loaded, load(args.features, "held-out")), indent=1))
+        return
     pictures = load(args.features)
     given = Inputs.of(model, pictures)
     folds = left_out(model, given, pictures)

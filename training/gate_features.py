@@ -3,7 +3,7 @@
     python -m training.gate_features --data DIR --not-medical DIR --out runs/gate
 
 An interrupted run goes on where it stopped; a part holds BATCH pictures in a fixed shuffled order. `--split held-out`
-makes features of clean and degraded images of sources that train nothing.
+makes features of clean and degraded images of sources that train nothing, `--phantoms MODALITY COUNT` more phantoms.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from medq_vlm.encoder.preprocess import canonical
 from medq_vlm.encoder.scorer import UNKNOWN
 from medq_vlm.evidence.statistics import features
 from medq_vlm.schema import ImageSample
-from training.gate_pictures import Job, all_jobs, make
+from training.gate_pictures import Job, all_jobs, make, phantom_jobs
 
 BATCH = 50
 TILES = 6  # of a picture's 20 to 30, evenly: the gate reads their mean, and the tower is nearly all of the cost
+MORE_FROM = 900_000  # seeds of `--phantoms`
 SPLITS = {"train": ("train", "validation"), "held-out": ("held-out",)}
 
 
@@ -101,14 +102,24 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--weights", default="nano")
     p.add_argument("--split", choices=tuple(SPLITS), default="train")
+    p.add_argument(
+        "--phantoms", nargs=2, metavar=("MODALITY", "COUNT"), help="so many phantoms of one modality instead"
+    )
     p.add_argument("--most", type=int, help="no more than so many pictures")
     args = p.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     loaded = checkpoint.load(args.weights, with_volume_head=False)
-    jobs = all_jobs(args.data, args.not_medical, SPLITS[args.split])[: args.most]
+    name = args.split
+    if args.phantoms:
+        name, jobs = (
+            f"{args.split}_{args.phantoms[0]}",
+            phantom_jobs(args.phantoms[0], int(args.phantoms[1]), MORE_FROM),
+        )
+    else:
+        jobs = all_jobs(args.data, args.not_medical, SPLITS[args.split])[: args.most]
     print(f"{len(jobs)} pictures", flush=True)
     for first in range(0, len(jobs), BATCH):
-        path = args.out / f"{args.split}_{first:05d}.npz"
+        path = args.out / f"{name}_{first:05d}.npz"
         if path.exists():
             continue
         rows = [_row(loaded, job) for job in jobs[first : first + BATCH]]

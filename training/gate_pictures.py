@@ -63,10 +63,19 @@ def _medical(data: list[Path], splits: tuple[str, ...]) -> Iterator[Job]:
             for version in (PLAIN, DEGRADED, DEGRADED if k % 2 else RENDERED):
                 yield Job(0, source, group, split, True, version, members[k])
     for modality in vocab.MODALITIES if "train" in splits else ():
-        for seed in range(PHANTOMS):
-            group = f"phantom/{modality}/{500_000 + seed}"
-            version = (PLAIN, DEGRADED, RENDERED, DEGRADED)[seed % 4]
-            yield Job(0, "phantom", group, split_of("phantom", group), True, version, (modality, 500_000 + seed))
+        yield from phantom_jobs(modality, PHANTOMS, 500_000)
+
+
+def phantom_jobs(modality: str, count: int, first: int) -> list[Job]:
+    """Phantoms with the seeds from `first` on, numbered by them."""
+    jobs = []
+    for seed in range(count):
+        group = f"phantom/{modality}/{first + seed}"
+        version = (PLAIN, DEGRADED, RENDERED, DEGRADED)[seed % 4]
+        jobs.append(
+            Job(first + seed, "phantom", group, split_of("phantom", group), True, version, (modality, first + seed))
+        )
+    return jobs
 
 
 def _foreign(folder: Path | None, splits: tuple[str, ...]) -> Iterator[Job]:

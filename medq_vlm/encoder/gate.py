@@ -1,13 +1,15 @@
 """The gate: is this a medical image at all? One linear layer beside the head, fitted apart (training/fit_gate.py).
 
-It reads what the scorer sees anyway, so it costs nothing, and the head's own features have no part in it: training the
-head anew leaves the gate as it is, and the gate leaves every score as it is.
+It reads what the scorer sees anyway, so it costs nothing and leaves every score as it is. The head's own layer, which
+saw more medical images and fewer others, has its say beside it: each errs where the other does not.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import nn
+
+HEAD_SHARE = 0.5  # of the logit of the head's own layer, which is the surer of the two
 
 
 class Gate(nn.Module):
@@ -29,9 +31,11 @@ class Gate(nn.Module):
         looks = ((torch.cat([tiles, whole], 1) - self.seen_mean) / self.seen_std).clamp(-6, 6)
         return torch.cat([looks, stats], 1)
 
-    def forward(self, tiles: torch.Tensor, whole: torch.Tensor, stats: torch.Tensor) -> torch.Tensor:
-        """Logit (B,) of a medical image; arguments as of `seen`."""
-        found: torch.Tensor = self.weigh(self.seen(tiles, whole, stats))[:, 0]
+    def forward(
+        self, tiles: torch.Tensor, whole: torch.Tensor, stats: torch.Tensor, head: torch.Tensor
+    ) -> torch.Tensor:
+        """Logit (B,) of a medical image; arguments as of `seen`, and the logit (B,) of the head's own layer."""
+        found: torch.Tensor = self.weigh(self.seen(tiles, whole, stats))[:, 0] + HEAD_SHARE * head
         return found
 
 

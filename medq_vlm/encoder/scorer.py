@@ -247,7 +247,7 @@ class Scorer(nn.Module):
         if alone:
             return out
         if self.gate is not None:
-            out = replace(out, medical=self.gate(tile_mean(tiles, tile_mask), whole, stats))
+            out = replace(out, medical=self.gate(tile_mean(tiles, tile_mask), whole, stats, out.medical))
         if self.second is None:
             return out
         both = torch.stack([out.score.log_softmax(-1), self.second(stats, prior)])
