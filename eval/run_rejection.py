@@ -10,6 +10,7 @@ control: a model that refuses everything would be safe and useless.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 import tempfile
 from collections import Counter
@@ -29,8 +30,16 @@ from medq_vlm.schema import Assessment, ImageSample, MedQError
 
 CONTROL = "medical (control)"
 PHOTOGRAPHS = ("astronaut", "camera", "coffee", "chelsea", "rocket", "brick", "grass", "gravel", "coins")
+MORE_PHOTOGRAPHS = ("clock", "moon", "hubble_deep_field", "stereo_motorcycle")  # of scikit-image, too
+ELSEWHERE = {  # photographs that installed packages carry: package, folder, names; left out where it is not installed
+    "sklearn": ("datasets/images", ("china.jpg", "flower.jpg")),
+    "gradio": (
+        "media_assets/images", ("bus.png", "cheetah.jpg", "cheetah1.jpg", "groot.jpeg", "lion.jpg", "tower.jpg"),
+    ),
+}  # fmt: skip
+GRAPHICS = ("colorwheel", "logo", "horse", "checkerboard")
 PAGES = ("page", "text")
-MEDICAL = ("retina", "immunohistochemistry")
+MEDICAL = ("retina", "immunohistochemistry", "microaneurysms")
 CLAIM = "xray"
 WORDS = ("the", "quick", "report", "of", "an", "ordinary", "page", "holds", "no", "image", "at", "all")
 
@@ -84,8 +93,29 @@ def pictures(seeds: int) -> list[tuple[str, str, np.ndarray]]:
         rng = np.random.default_rng(seed)
         out += [(family, f"seed {seed}", draw(rng)) for family, draw in DRAWN.items()]
     out += [("photograph", name, getattr(skimage.data, name)()) for name in PHOTOGRAPHS]
+    out += [("more photographs", name, pixels) for name, pixels in more_photographs()]
+    out += [("graphics", name, _sample(name)) for name in GRAPHICS]
     out += [("text page", name, getattr(skimage.data, name)()) for name in PAGES]
     return out + [(CONTROL, name, getattr(skimage.data, name)()) for name in MEDICAL]
+
+
+def more_photographs() -> list[tuple[str, np.ndarray]]:
+    """(name, uint8 (H, W) or (H, W, 3)) of photographs that nothing was trained on or chosen with, in any session."""
+    out = [(name, _sample(name)) for name in MORE_PHOTOGRAPHS]
+    for package, (folder, names) in ELSEWHERE.items():
+        spec = importlib.util.find_spec(package)  # gradio itself takes seconds to import
+        for place in list(spec.submodule_search_locations or ())[:1] if spec else ():
+            paths = [Path(place) / folder / name for name in names]
+            out += [(path.name, np.asarray(Image.open(path).convert("RGB"))) for path in paths if path.is_file()]
+    return out
+
+
+def _sample(name: str) -> np.ndarray:
+    """A sample of scikit-image as uint8: the first of several, without transparency, black and white as 0 and 255."""
+    drawn = getattr(skimage.data, name)()
+    pixels = np.asarray(drawn[0] if isinstance(drawn, tuple) else drawn)
+    pixels = pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels
+    return pixels[..., :3] if pixels.ndim == 3 else pixels
 
 
 def uniform_noise(rng: np.random.Generator) -> np.ndarray:

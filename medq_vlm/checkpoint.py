@@ -25,6 +25,7 @@ WEIGHTS_FILE, META_FILE = "scorer.safetensors", "meta.json"
 VOLUME_FILE = "volume.safetensors"
 LANGUAGE_FILE = "describer.json"
 TOWERS = "clip"  # folder of a preset: configuration and tokenizer of towers that are not ours
+HEADER_TRUST = 0.1  # share of the bar for "not a medical image" that a named modality leaves, where none was fitted
 NOT_SHIPPED = {
     "clinical": "The preset 'clinical' is not shipped, for its towers and language model come from a hub: make it with "
     "'python -m training.train_quality --clip hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224' "
@@ -43,8 +44,15 @@ class Calibration:
     severity_knots: dict[str, tuple[float, float]] = field(
         default_factory=dict
     )  # raw severities read as mild, moderate
-    medical_threshold: float = 0.5  # below: not an image this model may assess
+    medical_threshold: float = 0.5  # below: not an image this model may assess ...
+    claimed_threshold: float | None = None  # ... where a header or a person names a modality; None: HEADER_TRUST of it
     reference: dict[str, list[float]] = field(default_factory=dict)  # quantiles of clean scores per modality
+
+    def bar(self, claimed: bool) -> float:
+        """Least probability of a medical image that is assessed; `claimed`: a header or a person names a modality."""
+        if not claimed:
+            return self.medical_threshold
+        return HEADER_TRUST * self.medical_threshold if self.claimed_threshold is None else self.claimed_threshold
 
     def severity(self, kind: str, raw: float) -> float:
         """Expected severity of the network -> severity 0 to 4 whose words are right as often as can be.

@@ -31,6 +31,7 @@ class ScorerConfig:
     statistics: int = 0  # length of the statistics vector; 0 switches it off
     use_tower: bool = True  # False: statistics alone, the baseline to beat
     second_opinions: int = 0  # small networks that score from the statistics alone and count half; 0 leaves them out
+    gate: bool = False  # a layer of its own tells medical images from others; False: one on the head's features does
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ Progress = Callable[[int, int], None]
 Prompt = tuple[str, str]  # what a good image would be, what a bad one
 BINS = np.linspace(0.0, 4.0, vocab.SCORE_BINS)
 SMALLEST_SIDE_PX = 32
-HEADER_TRUST = 0.1  # a header that names a modality lowers the bar for "not a medical image" to this share
 
 
 @dataclass(frozen=True)
@@ -312,8 +311,7 @@ class MedQ:
             return f"The image is {w} x {h} pixels; at least {SMALLEST_SIDE_PX} on each side are needed."
         if not np.isfinite(pixels).any() or float(np.nanmax(pixels) - np.nanmin(pixels)) <= 0:
             return "The image is blank: all pixels have one value."
-        bar = self.checkpoint.calibration.medical_threshold * (HEADER_TRUST if sample.modality else 1.0)
-        if medical < bar:
+        if medical < self.checkpoint.calibration.bar(claimed=sample.modality is not None):
             return "The content does not look like a medical image of a modality this model knows."
         return ""
 

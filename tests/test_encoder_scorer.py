@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 import torch
 
 from medq_vlm import vocab
 from medq_vlm.config import ScorerConfig
 from medq_vlm.encoder import prompts
+from medq_vlm.encoder.gate import tile_mean
 from medq_vlm.encoder.scorer import UNKNOWN, Scorer
 from medq_vlm.encoder.tokenizer import CONTEXT_LENGTH, END, START, VOCAB_SIZE, WORDS, tokenize
 
@@ -100,3 +103,26 @@ def test_second_opinions_count_half_and_can_be_left_out() -> None:
     assert torch.allclose(both.score.softmax(-1), mean, atol=1e-5)
     assert float(second.exp().sum()) == pytest.approx(1.0, abs=1e-5)
     assert torch.equal(both.kinds, head.kinds)
+
+
+def test_the_gate_changes_nothing_but_the_gate() -> None:
+    torch.manual_seed(0)
+    model = Scorer(ScorerConfig(statistics=7, second_opinions=1, gate=True)).eval()
+    tiles = torch.randn(1, 4, model.pooled_width, generator=torch.Generator().manual_seed(1))
+    args = (tiles, torch.ones(1, model.pooled_width), torch.ones(1, 7), torch.tensor([UNKNOWN]), model.anchors())
+    with torch.no_grad():
+        gated, gate = model.fuse(*args), model.gate
+        model.gate = None
+        plain = model.fuse(*args)
+    assert gate is not None and not torch.equal(gated.medical, plain.medical)
+    for field in fields(gated):
+        if field.name != "medical":
+            assert torch.equal(getattr(gated, field.name), getattr(plain, field.name)), field.name
+
+
+def test_the_gate_reads_the_mean_of_the_tiles_without_padding() -> None:
+    tiles = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(1))
+    padding = torch.tensor([[False] * 5, [False] * 2 + [True] * 3])
+    found = tile_mean(tiles, padding)
+    assert torch.allclose(found[0], tile_mean(tiles[:1], None)[0])
+    assert torch.allclose(found[1], tiles[1, :2].mean(0))

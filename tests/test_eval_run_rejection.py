@@ -57,7 +57,7 @@ def test_pictures_cover_every_family_and_repeat() -> None:
     first, second = run_rejection.pictures(1), run_rejection.pictures(1)
     assert {family for family, _, _ in first} == {
         "blank", "uniform noise", "Gaussian noise", "colour noise", "text page", "photograph",
-        run_rejection.CONTROL,
+        "more photographs", "graphics", run_rejection.CONTROL,
     }  # fmt: skip
     assert all(np.array_equal(a[2], b[2]) for a, b in zip(first, second, strict=True))
     assert all(pixels.dtype == np.uint8 for _, _, pixels in first)

@@ -14,6 +14,7 @@ from torch import nn
 from medq_vlm import vocab
 from medq_vlm.config import ScorerConfig
 from medq_vlm.encoder import backbone, prompts
+from medq_vlm.encoder.gate import Gate, tile_mean
 from medq_vlm.encoder.prior import legible
 
 K, A, M, N = len(vocab.KIND_NAMES), len(vocab.ATTRIBUTES), len(vocab.MODALITIES), len(vocab.ANATOMIES)
@@ -155,6 +156,9 @@ class Scorer(nn.Module):
         self.second: SecondOpinion | None = None
         if config.second_opinions:
             self.take_second_opinions(config.second_opinions)
+        self.gate: Gate | None = None
+        if config.gate:
+            self.take_gate()
         self.register_buffer("prompt_ids", self.tokenize(prompts.all_texts()), persistent=False)
 
     def take_second_opinions(self, count: int) -> SecondOpinion:
@@ -162,6 +166,12 @@ class Scorer(nn.Module):
         self.config = replace(self.config, second_opinions=count)
         self.second = SecondOpinion(self.config.statistics, self.clip.text.output_dim, count)
         return self.second
+
+    def take_gate(self) -> Gate:
+        """Put a fresh gate beside the head, as after it was fitted (training/fit_gate.py)."""
+        self.config = replace(self.config, gate=True)
+        self.gate = Gate(self.pooled_width, self.config.statistics)
+        return self.gate
 
     def standardised(self, statistics: torch.Tensor) -> torch.Tensor:
         """Raw statistics (B, F) in standard deviations of the training images, within 6."""
@@ -209,7 +219,7 @@ class Scorer(nn.Module):
         anchors: torch.Tensor, tile_mask: torch.Tensor | None = None, prior: torch.Tensor | None = None,
         alone: bool = False,
     ) -> Outputs:  # fmt: skip
-        """Pooled features -> logits; `alone`: the head's own score, without second opinions, as it is trained.
+        """Pooled features -> logits; `alone`: the head by itself, without second opinions and gate, as it is trained.
 
         tiles (B, V, P), whole (B, P), statistics (B, F) raw, modality (B,) ids with UNKNOWN, anchors (T, E),
         tile_mask (B, V) True where a tile is padding, prior (B, E) of `read_prior`.
@@ -234,7 +244,11 @@ class Scorer(nn.Module):
         read = self._read(query, sequence, mask)
         features = self.mix(torch.cat([read.flatten(1), stat, context], 1))  # B, D
         out = self._classify(features, read, anchors, prior)
-        if self.second is None or alone:
+        if alone:
+            return out
+        if self.gate is not None:
+            out = replace(out, medical=self.gate(tile_mean(tiles, tile_mask), whole, stats, out.medical))
+        if self.second is None:
             return out
         both = torch.stack([out.score.log_softmax(-1), self.second(stats, prior)])
         return replace(out, score=both.logsumexp(0) - math.log(2))

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 
+from medq_vlm.phantoms import textures
 from medq_vlm.phantoms.chance import Chance
 from medq_vlm.phantoms.common import camera, font, sides
 from medq_vlm.phantoms.shapes import Grid, blend, dead_leaves, fractal, lobes, smooth_field, tree
@@ -300,7 +301,7 @@ def _stripes(c: Chance, shape: Shape) -> np.ndarray:
 MAKERS: dict[str, Callable[[Chance, Shape], np.ndarray]] = {
     "blank": _blank, "white_noise": _white_noise, "coloured_noise": _coloured_noise, "text_page": _text_page,
     "photo_like": _photo_like, "screenshot": _screenshot, "checkerboard": _checkerboard, "gradient": _gradient,
-    "stripes": _stripes,
+    "stripes": _stripes, **textures.MAKERS,
 }  # fmt: skip
 NOT_MEDICAL_KINDS = tuple(MAKERS)
 
