@@ -11,7 +11,7 @@ from medq_vlm.config import RestorerConfig
 from medq_vlm.degrade.sample import degrade_sample
 from medq_vlm.phantoms import phantom
 from medq_vlm.restore.guidance import GUIDANCE_NONE, from_findings, tensors
-from medq_vlm.restore.light import BLACK, KNOTS, RANGE, Relit, curve_knots
+from medq_vlm.restore.light import BLACK, GAIN_PX, KNOTS, RANGE, Relit, curve_knots, match, named_light, unevenness
 from medq_vlm.restore.network import RestorationNet
 
 
@@ -45,6 +45,43 @@ def test_curves_rise_whatever_the_weights() -> None:
     relit = net.light(torch.randn(1, 3, 64, 64), wish)
     assert (relit.slopes > 0).all()
     assert torch.isfinite(relit.gains).all()
+
+
+def test_histogram_matching_takes_the_image_s_quantiles_to_the_usual_ones() -> None:
+    own, usual = torch.linspace(0.0, 0.4, 33)[None], torch.linspace(0.1, 0.9, 33)[None]
+    heights = match(own, usual)[0]
+    inside = (curve_knots() > 0) & (curve_knots() < 0.4)
+    assert torch.allclose(heights[inside], 0.1 + 2 * curve_knots()[inside], atol=0.02)
+    assert (heights.diff() > 0).all()
+
+
+def test_equal_quantiles_leave_every_level() -> None:
+    own = torch.linspace(0.05, 0.8, 33)[None]
+    assert torch.allclose(match(own, own)[0], curve_knots(), atol=4e-3)
+
+
+def test_unevenness_is_the_logarithm_of_the_light_and_ignores_the_dark_surround() -> None:
+    side = torch.linspace(0.2, 0.8, 64).expand(1, 3, 64, 64)
+    field = unevenness(side)[0, 0]
+    assert field.shape == (GAIN_PX, GAIN_PX)
+    assert float(field[8, 3]) < 0 < float(field[8, 12])
+    assert float(field[8, 12]) == pytest.approx(float(torch.log(side[0, 0, 0, 48:52].mean() / 0.5)), abs=0.05)
+    flat = torch.full((1, 3, 64, 64), 0.5)
+    flat[..., :20] = 0.0
+    assert float(unevenness(flat)[..., 6:].abs().max()) < 1e-3
+
+
+def test_only_a_named_fault_of_light_opens_the_closed_forms() -> None:
+    net = RestorationNet(RestorerConfig())
+    torch.nn.init.constant_(net.light.believed.bias, 3.0)
+    shaded = torch.linspace(-1.8, 0.5, 64).expand(1, 3, 64, 64)
+    for guidance, opened in ((GUIDANCE_NONE, False), (from_findings({"noise": 3.0}, "fundus"), False),
+                             (from_findings({"uneven_illumination": 2.0}, "fundus"), True)):  # fmt: skip
+        wish = net.lead.read(tensors([guidance]))
+        relit = net.light(shaded, wish)
+        assert bool(named_light(wish)) is opened
+        assert bool((relit.gains != 0).any()) is opened
+        assert bool((relit.slopes != 1).any()) is opened
 
 
 @pytest.mark.parametrize(

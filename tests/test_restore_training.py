@@ -12,6 +12,7 @@ import torch
 
 from medq_vlm import vocab
 from medq_vlm.config import RestorerConfig
+from medq_vlm.phantoms import phantom
 from medq_vlm.restore.bands import from_haar, to_haar
 from medq_vlm.restore.network import RestorationNet
 from medq_vlm.restore.tasks import tasks_for
@@ -19,11 +20,12 @@ from medq_vlm.restore.weights import META_FILE, WEIGHTS_FILE, load, save
 from medq_vlm.restore.wording import read_findings
 from medq_vlm.schema import ModelError
 from training import export_restorer, restoration_views, train_restorer
-from training.restoration_data import Pairs, draw_example
-from training.restoration_pairs import load_pair, main, make_pair, pair_paths
+from training.restoration_data import CLEAN, Pairs, collate, draw_example, task_of, with_levels
+from training.restoration_pairs import SPOT_HU, load_pair, main, make_pair, pair_paths, spotted
 from training.restoration_texts import draw_lesson, family, instruction, product_text, target_of
 from training.restoration_views import load_views
 from training.sources import phantom_content
+from training.train_restorer import restoration_loss
 
 SMALL = RestorerConfig(widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1), up_blocks=(1, 1, 1), lead_width=16, context_width=8)
 
@@ -44,6 +46,14 @@ def test_a_pair_depends_on_its_number_alone(folder: Path, tmp_path: Path) -> Non
     assert len(pair_paths(folder, "train")) == 6
 
 
+def test_a_network_for_one_task_sees_its_pairs_and_clean_ones_alone(folder: Path) -> None:
+    every = Pairs(folder, "train")
+    task = next(task for task in map(task_of, every.items) if task != CLEAN)
+    only = Pairs(folder, "train", (task,))
+    assert {task} <= {task_of(pair) for pair in only.items} <= {task, CLEAN}
+    assert len(only) == sum(task_of(pair) in (task, CLEAN) for pair in every.items)
+
+
 def test_one_degradation_has_one_target_and_two_have_three() -> None:
     counts = set()
     for seed in range(12):
@@ -54,6 +64,38 @@ def test_one_degradation_has_one_target_and_two_have_three() -> None:
         if not kinds:
             assert np.array_equal(pair.planes, pair.targets[0])
     assert {1, 2} <= counts
+
+
+def test_faint_spots_are_put_into_tissue_and_stay_in_the_target() -> None:
+    clean = phantom("ct", 4, 192)
+    marked = spotted(clean, np.random.default_rng(1))
+    change = marked.pixels - clean.pixels
+    assert 3.0 < np.abs(change).max() < 2 * SPOT_HU[1]  # neighbours may overlap
+    assert np.abs(change[np.abs(change) > 1]).size < 0.5 * change.size
+    assert not np.abs(change[clean.pixels < -500]).max() > SPOT_HU[1] / 4  # none in air
+
+
+def test_a_network_that_wipes_spots_out_loses_more_than_one_that_leaves_them() -> None:
+    pair = with_levels(make_pair(phantom_content("ct", 3), np.random.default_rng(3)))
+    batch = collate([draw_example(pair, 64, np.random.default_rng(0))])
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    lesion = 0.05 * torch.exp(-((y - 32.0) ** 2 + (x - 32.0) ** 2) / 18)
+    noise = 0.05 * lesion.sum() / 64**2 / 0.05 * (-1.0) ** (y + x)  # the same mean error, spread and alternating
+    noisy = replace(batch, planes=batch.target + 0.1 * torch.randn_like(batch.target))
+    wiped, left = (restoration_loss(batch.target + error, noisy)["spot"] for error in (lesion, noise))
+    assert float(wiped) > 5 * float(left)
+
+
+@pytest.mark.parametrize("kind", ["defocus", "noise"])
+def test_a_pair_carries_a_proposal_where_optics_has_one(kind: str) -> None:
+    made = (make_pair(phantom_content("fundus", seed), np.random.default_rng(seed)) for seed in range(60))
+    pair = next(pair for pair in made if pair.record["kinds"] == [kind])
+    assert (pair.proposal is not None) is (kind == "defocus")
+    if pair.proposal is not None:
+        assert pair.proposal.shape == pair.planes.shape
+    lessons = [draw_example(with_levels(pair), 64, np.random.default_rng(seed)) for seed in range(12)]
+    seen = {("defocus" in one.lesson.guidance.treated, np.array_equal(one.planes, one.proposal)) for one in lessons}
+    assert seen == ({(True, False), (False, True)} if kind == "defocus" else {(False, True)} | seen & {(True, True)})
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from medq_vlm import vocab
 from medq_vlm.restore.bands import PLANES
 from medq_vlm.restore.guidance import tensors
+from medq_vlm.restore.light import BLACK, QUANTILES, RANGE
 from medq_vlm.restore.network import RestorationNet
 from medq_vlm.restore.tasks import LIGHT_KINDS
 from training.loop import warm_cosine
@@ -25,6 +27,7 @@ LOG_EVERY = 200
 
 def fit_light(model: RestorationNet, views: Views, check: Views, steps: int, rate: float, seed: int) -> None:
     """`model.light` alone; the text encoder, which it hears, stays as it is."""
+    learn_usual_levels(model, views)
     optimiser = torch.optim.AdamW(model.light.parameters(), lr=rate, weight_decay=1e-3)
     total = 0.0
     for step in range(steps):
@@ -43,6 +46,21 @@ def fit_light(model: RestorationNet, views: Views, check: Views, steps: int, rat
         if (step + 1) % LOG_EVERY == 0:
             print(f"light {step + 1} loss {total / LOG_EVERY:.4f} {_words(gains(model, check))}", flush=True)
             total = 0.0
+
+
+@torch.no_grad()
+def learn_usual_levels(model: RestorationNet, views: Views) -> None:
+    """Solve `light.usual`: embedding of a modality -> mean quantiles of its clean views; unknown: of all."""
+    share = torch.linspace(0, 1, QUANTILES)
+    clean = torch.from_numpy(views.targets[:, 0].astype(np.float32)).flatten(1)
+    found = torch.stack([torch.quantile((one - BLACK) / RANGE, share) for one in clean])
+    modality = [record["modality"] for record in views.records]
+    rows = {name: found[[one == name for one in modality]].mean(0) for name in set(modality)}
+    usual = torch.stack([rows.get(name, found.mean(0)) for name in (*vocab.MODALITIES, None)])
+    known = torch.cat([model.lead.modality.weight, torch.ones(len(usual), 1)], 1)
+    solved = torch.linalg.lstsq(known, usual, driver="gelsd").solution
+    model.light.usual.weight.copy_(solved[:-1].T)
+    model.light.usual.bias.copy_(solved[-1])
 
 
 def relit(model: RestorationNet, small: torch.Tensor, lessons: list[Lesson]) -> torch.Tensor:

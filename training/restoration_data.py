@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +13,18 @@ import torch
 from medq_vlm import vocab
 from medq_vlm.restore.bands import PLANES, THUMBNAIL_PX, levels
 from medq_vlm.restore.guidance import Guidance, GuidanceTensors, place_map, tensors
+from medq_vlm.restore.proposal import KIND
 from medq_vlm.restore.tasks import TREATED_MODALITIES, tasks_for
 from training.restoration_pairs import Pair, load_pair, pair_paths
 from training.restoration_texts import Lesson, draw_lesson
 
 CLEAN = "clean"
-LESS_WEIGHT = {"noise": 0.4, "blur": 0.3, CLEAN: 0.4, "underexposure": 0.7, "overexposure": 0.7}
+# Of a task; where a modality stands behind the kind, of the kind in that modality.
+WEIGHT = {
+    "noise": 0.15, "noise xray": 1.0, "blur": 0.3, "defocus": 1.5, CLEAN: 0.4, "underexposure": 0.4,
+    "overexposure": 0.4, "uneven_illumination": 0.5,
+}  # fmt: skip
+BY_MODALITY = ("noise",)  # kinds that are a task of its own in each modality
 STACK_DROPOUT = 0.4  # of the stacks lose their neighbours: a single image must do as well
 
 
@@ -33,13 +40,14 @@ class Batch:
     counts: torch.Tensor  # (B, 3, 1, 1) weight of each plane in the loss, sum 1
     guidance: GuidanceTensors
     stated: torch.Tensor  # (B, K) severities that the texts state
+    proposal: torch.Tensor  # (B, 3, h, w)
 
 
 class Pairs:
-    """All pairs of a split in memory; `refresh` takes in files written since."""
+    """All pairs of a split in memory, or those of some tasks; `refresh` takes in files written since."""
 
-    def __init__(self, folder: Path, split: str) -> None:
-        self.folder, self.split = folder, split
+    def __init__(self, folder: Path, split: str, only: Sequence[str] = ()) -> None:
+        self.folder, self.split, self.only = folder, split, only
         self.pairs: dict[Path, Pair] = {}
         self.refresh()
 
@@ -47,10 +55,11 @@ class Pairs:
         for path in pair_paths(self.folder, self.split):
             if path not in self.pairs:
                 self.pairs[path] = with_levels(load_pair(path))
-        self.items = [self.pairs[path] for path in sorted(self.pairs)]
-        tasks = [task_of(pair) for pair in self.items]
+        found = [self.pairs[path] for path in sorted(self.pairs)]
+        self.items = [pair for pair in found if not self.only or task_of(pair) in (*self.only, CLEAN)]
+        tasks = [task_in_modality(pair) for pair in self.items]
         counts = Counter(tasks)
-        weights = np.array([LESS_WEIGHT.get(task, 1.0) / counts[task] for task in tasks])
+        weights = np.array([WEIGHT.get(task, WEIGHT.get(task.split()[0], 1.0)) / counts[task] for task in tasks])
         self.weights = weights / max(weights.sum(), 1e-9)
 
     def __len__(self) -> int:
@@ -74,6 +83,12 @@ def task_of(pair: Pair) -> str:
     return pair.record["kinds"][0] if pair.record["kinds"] else CLEAN
 
 
+def task_in_modality(pair: Pair) -> str:
+    """The task, with the modality behind it where each modality is a task."""
+    task = task_of(pair)
+    return f"{task} {pair.record['modality']}" if task in BY_MODALITY else task
+
+
 @dataclass(frozen=True)
 class Example:
     planes: np.ndarray  # (3, h, w) float32
@@ -81,6 +96,7 @@ class Example:
     small: np.ndarray  # (WHOLE, T, T)
     box: tuple[float, float, float, float]
     target: np.ndarray  # (3, h, w)
+    proposal: np.ndarray  # (3, h, w), the planes where nothing is proposed
     colour: bool
     lesson: Lesson
 
@@ -107,6 +123,10 @@ def cut(pair: Pair, lesson: Lesson, window: tuple[int, int, int, int], stack: bo
     middle = planes if colour else planes[len(planes) // 2][None]
     if not colour and (not stack or len(planes) == 1):
         planes = middle
+    proposed = planes
+    if pair.proposal is not None and KIND in lesson.guidance.treated:
+        offer = pair.proposal[there].astype(np.float32)
+        proposed = offer if colour or len(offer) == len(planes) else offer[len(offer) // 2][None]
     target = middle if lesson.target < 0 else pair.targets[lesson.target][there].astype(np.float32)
     x0, y0, x1, y1 = pair.record["crop"]
     height, width = pair.planes.shape[1:]
@@ -116,7 +136,7 @@ def cut(pair: Pair, lesson: Lesson, window: tuple[int, int, int, int], stack: bo
     whole = (PLANES, h, w)
     return Example(
         np.broadcast_to(planes, whole), place, pair.whole.astype(np.float32), box,
-        np.broadcast_to(target, whole), colour, lesson,
+        np.broadcast_to(target, whole), np.broadcast_to(proposed, whole), colour, lesson,
     )  # fmt: skip
 
 
@@ -141,27 +161,31 @@ def _padded(example: Example, side: int) -> Example:
     pad = ((0, side - h), (0, side - w))
     x0, y0, x1, y1 = example.box
     box = (x0, y0, x0 + (x1 - x0) * side / w, y0 + (y1 - y0) * side / h)
-    planes, target = (np.pad(v, ((0, 0), *pad), mode="symmetric") for v in (example.planes, example.target))
-    return Example(planes, np.pad(example.place, pad), example.small, box, target, example.colour, example.lesson)
+    planes, target, proposal = (
+        np.pad(v, ((0, 0), *pad), mode="symmetric") for v in (example.planes, example.target, example.proposal)
+    )
+    place = np.pad(example.place, pad)
+    return Example(planes, place, example.small, box, target, proposal, example.colour, example.lesson)
 
 
 def _turned(example: Example, way: int) -> Example:
     """One of the eight symmetries of the square, for the patch, the small view and the box alike."""
     planes, place, small, target = example.planes, example.place, example.small, example.target
+    proposal = example.proposal
     x0, y0, x1, y1 = example.box
     if way & 1:
-        planes, place, small, target = (v[..., ::-1] for v in (planes, place, small, target))
+        planes, place, small, target, proposal = (v[..., ::-1] for v in (planes, place, small, target, proposal))
         x0, x1 = 1 - x1, 1 - x0
     if way & 2:
-        planes, place, small, target = (v[..., ::-1, :] for v in (planes, place, small, target))
+        planes, place, small, target, proposal = (v[..., ::-1, :] for v in (planes, place, small, target, proposal))
         y0, y1 = 1 - y1, 1 - y0
     if way & 4:
-        planes, place, small, target = (v.swapaxes(-1, -2) for v in (planes, place, small, target))
+        planes, place, small, target, proposal = (v.swapaxes(-1, -2) for v in (planes, place, small, target, proposal))
         x0, y0, x1, y1 = y0, x0, y1, x1
         small = small[
             [*range(PLANES), PLANES + 1, PLANES, *range(PLANES + 2, len(small))]
         ]  # horizontal is vertical now
-    return Example(planes, place, small, (x0, y0, x1, y1), target, example.colour, example.lesson)
+    return Example(planes, place, small, (x0, y0, x1, y1), target, proposal, example.colour, example.lesson)
 
 
 def collate(examples: list[Example]) -> Batch:
@@ -173,7 +197,7 @@ def collate(examples: list[Example]) -> Batch:
         stack("planes"), stack("place")[:, None], stack("small"),
         torch.tensor([e.box for e in examples], dtype=torch.float32), stack("target"),
         torch.tensor(counts)[:, :, None, None], tensors([e.lesson.guidance for e in examples]),
-        torch.from_numpy(np.stack([e.lesson.stated for e in examples])).float(),
+        torch.from_numpy(np.stack([e.lesson.stated for e in examples])).float(), stack("proposal"),
     )  # fmt: skip
 
 

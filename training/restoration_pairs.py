@@ -3,8 +3,9 @@
     python -m training.restoration_pairs --data DIR --out runs/restore_pairs --pairs 2500
 
 A pair is one file: a crop of the degraded image in the network's range (three neighbouring slices where there are
-any), the clean crop, for two degradations also what is left when only one of them is taken away, a small view of the
-whole degraded image, and the record. Whole images are degraded and cropped after it. What a pair holds depends on its
+any), the clean crop, for two degradations also what is left when only one of them is taken away, what optics proposes
+against defocus, a small view of the whole degraded image, and the record. Faint spots are put into many clean images: a
+lesion is no noise. Whole images are degraded and cropped after it. What a pair holds depends on its
 number alone, so an interrupted run goes on where it stopped.
 """
 
@@ -20,10 +21,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from eval.detectability import lesion_signal
+from eval.lesions import tissue_places
 from medq_vlm import degrade, vocab
-from medq_vlm.degrade.sample import apply_record
+from medq_vlm.degrade.sample import apply_record, intensity_scale
 from medq_vlm.phantoms import VOLUME_MODALITIES, phantom_volume
 from medq_vlm.restore.bands import thumbnail
+from medq_vlm.restore.guidance import from_findings
+from medq_vlm.restore.proposal import propose
 from medq_vlm.restore.scaling import Scale, slice_scale
 from medq_vlm.restore.tasks import tasks_for
 from medq_vlm.schema import DegradationRecord, ImageSample
@@ -42,6 +47,10 @@ MODALITY_WEIGHT = {
     "histopathology": 1.0, "dermoscopy": 0.3, "oct": 0.3,
 }  # fmt: skip
 GENERIC_WEIGHT = 0.3  # of noise and blur beside the kinds of the modality
+SPOT_SHARE = 0.6  # of grey images get faint spots
+SPOT_HU, SPOT = (6.0, 40.0), (0.02, 0.12)  # their height in HU, or as a share of the range
+SPOT_RADIUS_PX, SPOT_SPACING = (2.5, 9.0), (4.0, 12.0)  # spacing in radii of `eval.lesions`
+SEVERITY_ERROR = 0.4  # SD of the severity that a proposal is made for
 GEOMETRIC = ("rotation", "collimation", "wraparound", "clipping", "dropout", "occlusion")  # never a second kind
 
 
@@ -53,6 +62,7 @@ class Pair:
     targets: np.ndarray  # (T, C, h, w) float16: clean, then without the first kind, then without the second
     whole: np.ndarray  # (3, THUMBNAIL_PX, THUMBNAIL_PX) float16: the whole degraded image
     record: dict[str, Any]  # modality, anatomy, colour, kinds, severities, boxes, crop, scale, source, group
+    proposal: np.ndarray | None = None  # like planes, `restore.proposal` for what it can treat
 
 
 def draw_stack(content: Content, rng: np.random.Generator) -> ImageSample:
@@ -74,6 +84,21 @@ def draw_stack(content: Content, rng: np.random.Generator) -> ImageSample:
     stack = np.ascontiguousarray(stack, np.float32)
     pixels = stack[None] if sample.colour or stack.ndim == 2 else np.ascontiguousarray(stack.transpose(2, 0, 1))
     return replace(sample, pixels=pixels, valid=None)
+
+
+def spotted(sample: ImageSample, rng: np.random.Generator) -> ImageSample:
+    """Faint round spots in tissue, all brighter or all darker, through all slices."""
+    scale = intensity_scale(sample)
+    low, high = SPOT_HU if sample.unit == "HU" else SPOT
+    height = rng.uniform(low, high) * (scale.white - scale.black) * rng.choice([-1, 1])
+    places = tissue_places(sample, rng.uniform(*SPOT_SPACING), int(rng.integers(1 << 31)))
+    places = places[torch.from_numpy(rng.random(len(places)) < rng.uniform(0.2, 1.0))]
+    if not len(places):
+        return sample
+    size = (int(sample.pixels.shape[1]), int(sample.pixels.shape[2]))
+    pixels = sample.pixels + height * lesion_signal(size, places, rng.uniform(*SPOT_RADIUS_PX))[0].numpy()
+    top = 255.0 if sample.bits is not None and sample.bits <= 8 else np.inf
+    return replace(sample, pixels=np.clip(pixels, min(0.0, float(sample.pixels.min())), top).astype(np.float32))
 
 
 def draw_records(sample: ImageSample, rng: np.random.Generator) -> list[DegradationRecord]:
@@ -148,6 +173,8 @@ def crop_corner(change: np.ndarray, size: tuple[int, int], rng: np.random.Genera
 
 def make_pair(content: Content, rng: np.random.Generator) -> Pair:
     sample = draw_stack(content, rng)
+    if not sample.colour and rng.random() < SPOT_SHARE:
+        sample = spotted(sample, rng)
     records = draw_records(sample, rng)
     made = versions(sample, records)
     eight = sample.colour or (sample.bits is not None and sample.bits <= 8)
@@ -171,9 +198,12 @@ def make_pair(content: Content, rng: np.random.Generator) -> Pair:
         "scale": asdict(scale), "source": content.source, "group": content.group,
     }  # fmt: skip
     shown = torch.from_numpy(planes if sample.colour else planes[centre : centre + 1])
+    told = {r.kind: float(np.clip(r.severity + rng.normal(0, SEVERITY_ERROR), 0.5, 4.0)) for r in records}
+    proposal = propose(torch.from_numpy(planes), from_findings(told, sample.modality))
     return Pair(
         planes[window].astype(np.float16), targets[window].astype(np.float16),
         thumbnail(shown[None])[0].numpy().astype(np.float16), record,
+        None if proposal is None else proposal.numpy()[window].astype(np.float16),
     )  # fmt: skip
 
 
@@ -201,15 +231,17 @@ def draw_content(pools: dict[str, list[Content]], rng: np.random.Generator, spli
 
 def save_pair(path: Path, pair: Pair) -> None:
     partial = path.with_suffix(".partial.npz")
-    np.savez(
-        partial, planes=pair.planes, targets=pair.targets, whole=pair.whole, record=np.array(json.dumps(pair.record))
-    )
+    arrays = {"planes": pair.planes, "targets": pair.targets, "whole": pair.whole}
+    if pair.proposal is not None:
+        arrays["proposal"] = pair.proposal
+    np.savez(partial, allow_pickle=False, record=np.array(json.dumps(pair.record)), **arrays)
     partial.rename(path)
 
 
 def load_pair(path: Path) -> Pair:
     with np.load(path, allow_pickle=False) as file:
-        return Pair(file["planes"], file["targets"], file["whole"], json.loads(str(file["record"])))
+        proposal = file.get("proposal")
+        return Pair(file["planes"], file["targets"], file["whole"], json.loads(str(file["record"])), proposal)
 
 
 def pair_paths(folder: Path, split: str) -> list[Path]:

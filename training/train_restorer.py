@@ -13,12 +13,13 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
@@ -39,7 +40,8 @@ LOG_EVERY = 25
 ROUND = 0.01  # of the network's range of 4: errors below it count by their square
 FLOOR = (0.04, 0.006)  # error of a patch below which its share no longer counts in full: at the start, at the end
 SAME_WEIGHT = (4.0, 12.0)  # of patches that must stay as they are
-EDGE_SHARE, READ_SHARE = 0.25, 0.1
+EDGE_SHARE, SPOT_SHARE, READ_SHARE = 0.25, 0.25, 0.1
+SPOT_PX = 5  # of the means that "spot" counts, taken twice
 RESUME_STEPS = 40  # over which the rate rises again after a start
 CHECK_PX = 256  # of a validation crop
 BEGUN_FILE = "begun.json"  # what came before the pairs
@@ -50,21 +52,23 @@ def restoration_loss(restored: torch.Tensor, batch: Batch, share: float = 1.0) -
 
     FLOOR and SAME_WEIGHT keep patches that are nearly or fully clean from outweighing all others: in full, they teach
     the network to do nothing before it understands the guidance. They count more as the run goes on (`share` of it
-    done). "edge" is the same for differences of neighbouring pixels.
+    done). "edge" is the same for differences of neighbouring pixels, "spot" for local means: noise and streaks average
+    out in them, so that what a network does to a faint lesion is most of their error.
     """
     before, after = batch.planes - batch.target, restored - batch.target
-    return {
-        "pixel": _as_share(_mean(before, batch), _mean(after, batch), share),
-        "edge": EDGE_SHARE * _as_share(_mean_edge(before, batch), _mean_edge(after, batch), share),
-    }
+    clean = _mean(before, batch) < 1e-3
+
+    def loss(measure: Callable[[torch.Tensor, Batch], torch.Tensor]) -> torch.Tensor:
+        return _as_share(measure(before, batch), measure(after, batch), clean, share)
+
+    return {"pixel": loss(_mean), "edge": EDGE_SHARE * loss(_mean_edge), "spot": SPOT_SHARE * loss(_mean_spot)}
 
 
-def _as_share(before: torch.Tensor, after: torch.Tensor, share: float) -> torch.Tensor:
-    """(B,) errors of input and output -> mean loss."""
+def _as_share(before: torch.Tensor, after: torch.Tensor, clean: torch.Tensor, share: float) -> torch.Tensor:
+    """(B,) errors of input and output, and whether the input is clean -> mean loss."""
     floor = FLOOR[1] + (FLOOR[0] - FLOOR[1]) * (1 - min(share, 1.0)) ** 2
     same = SAME_WEIGHT[0] + (SAME_WEIGHT[1] - SAME_WEIGHT[0]) * min(share, 1.0)
-    weight = torch.where(before < 1e-3, same, 1 / (before + floor))
-    return (weight * after).mean()
+    return (torch.where(clean, same, 1 / (before + floor)) * after).mean()
 
 
 def _mean(difference: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -76,6 +80,12 @@ def _mean(difference: torch.Tensor, batch: Batch) -> torch.Tensor:
 def _mean_edge(difference: torch.Tensor, batch: Batch) -> torch.Tensor:
     across, down = difference[..., 1:] - difference[..., :-1], difference[..., 1:, :] - difference[..., :-1, :]
     return (_mean(across, batch) + _mean(down, batch)) / 2
+
+
+def _mean_spot(difference: torch.Tensor, batch: Batch) -> torch.Tensor:
+    for _ in range(2):
+        difference = F.avg_pool2d(difference, SPOT_PX, 1, SPOT_PX // 2, count_include_pad=False)
+    return _mean(difference, batch)
 
 
 def reading_loss(stated: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -130,8 +140,9 @@ def fit(model: RestorationNet, data: Pairs, check: Pairs, args: argparse.Namespa
         device = accelerator.device
         planes = batch.planes.to(device, memory_format=torch.channels_last)
         restored = wrapped(
-            planes, batch.place.to(device), batch.small.to(device), batch.guidance.to(device), batch.box.to(device)
-        )
+            planes, batch.place.to(device), batch.small.to(device), batch.guidance.to(device), batch.box.to(device),
+            batch.proposal.to(device, memory_format=torch.channels_last),
+        )  # fmt: skip
         terms = restoration_loss(restored, batch, share)
         _, stated = model.lead.reader(batch.guidance.tokens.to(device))
         terms["read"] = READ_SHARE * reading_loss(stated, batch.stated.to(device))
@@ -181,7 +192,7 @@ def gains(model: RestorationNet, check: Pairs, mode: str) -> dict[str, list[floa
         height, width = pair.planes.shape[1:]
         h, w = min(CHECK_PX, height), min(CHECK_PX, width)
         batch = collate([cut(pair, lesson, ((height - h) // 2, (width - w) // 2, h, w))])
-        restored = model(batch.planes, batch.place, batch.small, batch.guidance, batch.box)
+        restored = model(batch.planes, batch.place, batch.small, batch.guidance, batch.box, batch.proposal)
         before, after = (
             float(((x - batch.target) ** 2).mul(batch.counts).sum(1).mean()) for x in (batch.planes, restored)
         )
@@ -241,6 +252,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=Path, required=True, help="folder made by training.restoration_pairs")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", nargs="+", default=(), metavar="KIND", help="learn these kinds alone, to compare")
     parser.add_argument("--minutes", type=float, default=65.0)
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--base", type=Path, help="go on from the restorer in this folder")
@@ -269,7 +281,7 @@ def main(argv: list[str] | None = None) -> None:
         begin(model, args)
     for ready in (model.light, model.lead.modality):  # a patch does not tell the light of the whole
         ready.requires_grad_(False)
-    fit(model, Pairs(args.pairs, "train"), Pairs(args.pairs, "validation"), args)
+    fit(model, *(Pairs(args.pairs, split, args.only) for split in ("train", "validation")), args)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from medq_vlm.degrade import optical_objects
 from medq_vlm.degrade.base import Degradation, Params, uniform
-from medq_vlm.degrade.fields import blur, choose, grid, lit_area, seed_from, smooth_field, soft_step
+from medq_vlm.degrade.fields import blur, choose, grid, seed_from, smooth_field, soft_step
+from medq_vlm.field_of_view import lit_area
 from medq_vlm.schema import MedQError
 
 

@@ -14,12 +14,12 @@ from medq_vlm.degrade.fields import (
     ellipse,
     grid,
     join_boxes,
-    lit_area,
     seed_from,
     smooth_field,
     soft_step,
     warp,
 )
+from medq_vlm.field_of_view import lit_area
 
 Blob = dict[str, float]
 

@@ -17,12 +17,12 @@ from medq_vlm.degrade.fields import (
     clip_box,
     grid,
     join_boxes,
-    lit_area,
     normal,
     seed_from,
     smooth_field,
     soft_step,
 )
+from medq_vlm.field_of_view import lit_area
 
 DYNAMIC_RANGE_DB = 60.0
 FIELD_FLOOR = 0.015  # greys below belong to the black surround of the sector

@@ -2,7 +2,8 @@
 
 Convolutions alone see the pixels, so that a tile is restored as the whole image would be; what must be known of the
 whole image (exposure, light, kind of picture) comes from a small view of it, which every tile shares. First the light
-is set right (light.py), then output = input plus a residual; an untrained network changes nothing.
+is set right (light.py), then output = input plus a residual; where optics proposes a sharper image (proposal.py), the
+network says where to trust it.
 After NAFNet (Chen et al., ECCV 2022), with plain convolutions, which are faster on a CPU, and no normalisation; FiLM
 (Perez et al., AAAI 2018).
 """
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from medq_vlm.config import RestorerConfig
-from medq_vlm.restore.bands import LEAST_ENERGY, LEVELS, PLANES, THUMBNAIL_PX, Bands, from_haar, take_apart
+from medq_vlm.restore.bands import LEAST_ENERGY, LEVELS, PLANES, THUMBNAIL_PX, Bands, from_haar, take_apart, to_haar
 from medq_vlm.restore.guidance import GuidanceTensors
 from medq_vlm.restore.light import Light
 from medq_vlm.restore.text import NAMED, Lead, Wish
@@ -26,6 +27,7 @@ WHOLE = PLANES + LEVELS  # planes of `whole_view`
 DETAIL_GAIN = 5.0
 # A step of the optimiser moves all pixels alike, so it moves them little.
 NAMED_GAIN, RESIDUAL_GAIN, SHRINK_GAIN = 2.0, 0.1, 0.3
+FIRST_TRUST = 0.3  # in a proposal, before anything is learnt of it
 MAP_WIDTH = 16
 
 
@@ -113,8 +115,11 @@ class RestorationNet(nn.Module):
         )
         self.tail = nn.Conv2d(widths[0], (4 + LEVELS) * PLANES, 3, padding=1)  # see `residual`
         self.wiener = nn.Linear(lead, 2 * LEVELS)
-        _zero(self.tail)
-        _zero(self.wiener)
+        self.offered = nn.Conv2d(4 * PLANES, widths[0], 3, padding=1, bias=False)  # a proposal's difference, seen
+        self.trust = nn.Conv2d(widths[0], 2, 3, padding=1)  # in its means and in its fine detail
+        for layer in (self.tail, self.wiener, self.offered, self.trust):
+            _zero(layer)
+        nn.init.constant_(self.trust.bias, FIRST_TRUST)  # type: ignore[arg-type]
         self.named = nn.Linear(NAMED, 2 * LEVELS, bias=False)  # adds to it
         _zero(self.named)
         for plain in (self.head, self.join, *self.downs):
@@ -134,15 +139,17 @@ class RestorationNet(nn.Module):
         small: torch.Tensor,
         guidance: GuidanceTensors,
         box: torch.Tensor | None = None,
+        proposal: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Restored planes (B, 3, H, W) in the network's range; of a grey image the middle one counts.
 
         planes: (B, 3, H, W), a tile or the whole; place: (B, 1, H, W), 1 where a finding lies; small: (B, WHOLE, T, T),
-        `whole_view` of the image; box: (B, 4) x0, y0, x1, y1 of the tile as fractions of the whole, None: all.
+        `whole_view` of the image; box: (B, 4) x0, y0, x1, y1 of the tile as fractions of the whole, None: all;
+        proposal: like planes, equal to them where nothing is proposed.
         """
         height, width = planes.shape[-2:]
         wish = self.lead.read(guidance)
-        planes, small = self.relight(planes, small, wish, box)
+        (planes, proposal), small = self.relight((planes, proposal), small, wish, box)
         features, seen = self.context.see(small)
         heights = small[:, PLANES:, 0, 0]  # B LEVELS
         lead = self.lead(wish, torch.cat([seen, heights / 4 + 1], 1))
@@ -157,6 +164,10 @@ class RestorationNet(nn.Module):
         above = torch.log(energy + LEAST_ENERGY) - heights.repeat_interleave(PLANES, 1)[:, :, None, None]
         seen_here = torch.cat([bands.mean, amplified, above / 4, F.avg_pool2d(padded[:, PLANES:], 2)], 1)
         x = self.head(seen_here) + self.join(_window(context_map, box, fine))
+        offer = None
+        if proposal is not None:
+            offer = to_haar(_pad(proposal - planes, self.multiple))
+            x = x + self.offered(DETAIL_GAIN * offer)
         skips = []
         for level, stage in enumerate(self.down_blocks):
             x = stage(x, lead)
@@ -167,18 +178,21 @@ class RestorationNet(nn.Module):
             x = self.ups[level](x) + skips[level]
             x = self.up_blocks[level](x, lead)
         shrunk = self.shrink(self.wiener(lead) + NAMED_GAIN * self.named(wish.named), above)
-        return planes + self.residual(x, bands, shrunk)[..., :height, :width]
+        return planes + self.residual(x, bands, shrunk, offer)[..., :height, :width]
 
     def relight(
-        self, planes: torch.Tensor, small: torch.Tensor, wish: Wish, box: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Planes and small view with exposure and illumination set right; noise grows with the slope of the curve."""
+        self, images: tuple[torch.Tensor, torch.Tensor | None], small: torch.Tensor, wish: Wish,
+        box: torch.Tensor | None,
+    ) -> tuple[tuple[torch.Tensor, torch.Tensor | None], torch.Tensor]:  # fmt: skip
+        """Planes, proposal and small view in the right light; noise grows with the slope of the curve."""
+        planes, proposal = images
         relit = self.light(small[:, :PLANES], wish)
         whole = planes.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(planes), 4)
         there = _window(relit.gains, whole if box is None else box, (planes.shape[-2], planes.shape[-1]))
         seen, steeper = relit.apply(small[:, :PLANES], _window(relit.gains, whole, (THUMBNAIL_PX, THUMBNAIL_PX)))
         levels = small[:, PLANES:] + 2 * steeper[:, None, None, None]  # logarithms of energies
-        return relit.apply(planes, there)[0], torch.cat([seen, levels], 1)
+        both = (relit.apply(planes, there)[0], None if proposal is None else relit.apply(proposal, there)[0])
+        return both, torch.cat([seen, levels], 1)
 
     def shrink(self, rule: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
         """Factor (B, LEVELS * 3, h, w) by which each band changes: the Wiener rule with a strength and a threshold.
@@ -190,16 +204,20 @@ class RestorationNet(nn.Module):
         strength, threshold = rule.repeat_interleave(PLANES, 1)[:, :, None, None].chunk(2, 1)
         return -strength * torch.sigmoid(threshold + 1 - above)
 
-    def residual(self, x: torch.Tensor, bands: Bands, shrunk: torch.Tensor) -> torch.Tensor:
-        """Features at half size -> what is added to the pixels: new detail, and the old weakened or strengthened.
+    def residual(self, x: torch.Tensor, bands: Bands, shrunk: torch.Tensor, offer: torch.Tensor | None) -> torch.Tensor:
+        """Features at half size -> what is added to the pixels: new detail, the old weakened or strengthened, an offer.
 
-        The bands give the direction, so that the network has only to say how much and where.
+        Bands and offer give the direction, so that the network has only to say how much and where.
         """
         new, factor = self.tail(x).split((4 * PLANES, LEVELS * PLANES), 1)
         parts = (SHRINK_GAIN * factor + shrunk) * torch.cat(bands.parts(), 1)
         fine, near, far = parts.split((3 * PLANES, PLANES, PLANES), 1)
         added = RESIDUAL_GAIN * new
-        return from_haar(torch.cat([added[:, :PLANES] + near + far, added[:, PLANES:] + fine], 1))
+        out = torch.cat([added[:, :PLANES] + near + far, added[:, PLANES:] + fine], 1)
+        if offer is not None:
+            mean, detail = self.trust(x).split(1, 1)
+            out = out + torch.cat([mean * offer[:, :PLANES], detail * offer[:, PLANES:]], 1)
+        return from_haar(out)
 
 
 def _zero(layer: nn.Module) -> None:

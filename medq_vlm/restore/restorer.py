@@ -14,6 +14,7 @@ from medq_vlm.restore.bands import whole_view
 from medq_vlm.restore.guidance import Guidance, GuidanceTensors, place_map, tensors
 from medq_vlm.restore.metal import take_out_metal
 from medq_vlm.restore.network import RestorationNet
+from medq_vlm.restore.proposal import propose
 from medq_vlm.restore.restoration import Restoration, measure_change, untouched
 from medq_vlm.restore.scaling import slice_scale
 from medq_vlm.restore.tasks import TREATED_MODALITIES
@@ -106,7 +107,9 @@ def restore_slice(model: RestorationNet, sample: ImageSample, index: int, guidan
     place = torch.from_numpy(place_map(guidance, native.shape[:2]))[None, None]
     # A grey image is seen whole by its own slice; its neighbours join at the pixels only.
     small = whole_view(planes if _coloured(sample) else planes[:, 1:2])
-    change = tiled(model, planes, place, small, tensors([guidance])) - planes
+    proposal = propose(planes[0], guidance)
+    offered = None if proposal is None else proposal[None]
+    change = tiled(model, planes, place, small, tensors([guidance]), offered) - planes
     own = change[0].permute(1, 2, 0).numpy() if _coloured(sample) else change[0, 1].numpy()
     if native.ndim == 3 and own.ndim == 2:  # a grey modality stored in colour: the light changes, the hue stays
         own = np.broadcast_to(own[..., None], native.shape)
@@ -139,7 +142,7 @@ def _as_stored(pixels: np.ndarray, sample: ImageSample) -> np.ndarray:
 
 def tiled(
     model: RestorationNet, planes: torch.Tensor, place: torch.Tensor, small: torch.Tensor, guidance: GuidanceTensors,
-    tile_px: int = TILE_PX, margin_px: int = MARGIN_PX,
+    proposal: torch.Tensor | None = None, tile_px: int = TILE_PX, margin_px: int = MARGIN_PX,
 ) -> torch.Tensor:  # fmt: skip
     """The network on planes (1, 3, H, W) tile by tile; each tile sees its margin and the small view of the whole.
 
@@ -151,7 +154,8 @@ def tiled(
         y0, x0, y1, x1 = _with_margin(tile, height, width, margin_px, model.multiple)
         box = planes.new_tensor([[x0 / width, y0 / height, x1 / width, y1 / height]])
         part = planes[..., y0:y1, x0:x1].contiguous(memory_format=torch.channels_last)
-        done = model(part, place[..., y0:y1, x0:x1], small, guidance, box)
+        offered = None if proposal is None else proposal[..., y0:y1, x0:x1]
+        done = model(part, place[..., y0:y1, x0:x1], small, guidance, box, offered)
         ty0, tx0, ty1, tx1 = tile
         out[..., ty0:ty1, tx0:tx1] = done[..., ty0 - y0 : ty1 - y0, tx0 - x0 : tx1 - x0]
     return out
