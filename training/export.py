@@ -88,7 +88,7 @@ def calibrate(found: Predictions, data: Shards, strange: Unfamiliar | None = Non
     return checkpoint.Calibration(
         tuple(float(v) for v in knots_raw), tuple(float(v) for v in knots_to), scale,
         severity_knots(found.severities[medical], {k: v[medical] for k, v in lab.items()}),
-        _medical_threshold(found.medical, medical), reference,
+        _medical_threshold(found.medical, medical), reference=reference,
     )  # fmt: skip
 
 

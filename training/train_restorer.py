@@ -281,7 +281,8 @@ def main(argv: list[str] | None = None) -> None:
         begin(model, args)
     for ready in (model.light, model.lead.modality):  # a patch does not tell the light of the whole
         ready.requires_grad_(False)
-    fit(model, *(Pairs(args.pairs, split, args.only) for split in ("train", "validation")), args)
+    data, check = (Pairs(args.pairs, split, args.only) for split in ("train", "validation"))
+    fit(model, data, check, args)
 
 
 if __name__ == "__main__":
