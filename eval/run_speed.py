@@ -35,20 +35,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     p = argparse.ArgumentParser(prog="eval.run_speed", description=(__doc__ or "").splitlines()[0])
     p.add_argument("--images", type=int, default=24)
+    p.add_argument("--alone", action="store_true", help="leave out the network of MedIQA's shape")
     p.add_argument("--weights", default="nano", help="a preset or a folder of weights")
     p.add_argument("--out", type=Path, help="write the figures to this JSON file")
     args = p.parse_args(argv)
-    model, peer = MedQ.load(args.weights), MedIQAType().eval()
+    model = MedQ.load(args.weights)
     samples = [phantom(MODALITIES[i % len(MODALITIES)], i, SIDE) for i in range(args.images)]
-    slices, prompt = torch.rand(SLICES, 3, SIDE_PX, SIDE_PX), torch.eye(PROMPTS)[0]
     ours = "MedQ nano, assessment without text"
-    ways: dict[str, tuple[int, Callable[[int], object]]] = {
-        ours: (1, lambda i: model.assess_sample(samples[i])),
-        "MedIQA's shape, seven slices": (PEER_EVERY, lambda i: peer(slices, prompt)),
-    }
+    ways: dict[str, tuple[int, Callable[[int], object]]] = {ours: (1, lambda i: model.assess_sample(samples[i]))}
+    sizes = {"MedQ nano": parameters(model.checkpoint.model)}
+    if not args.alone:
+        peer, slices, prompt = MedIQAType().eval(), torch.rand(SLICES, 3, SIDE_PX, SIDE_PX), torch.eye(PROMPTS)[0]
+        ways["MedIQA's shape, seven slices"] = PEER_EVERY, lambda i: peer(slices, prompt)
+        sizes["MedIQA's shape"] = parameters(peer)
     spent = measure(ways, args.images)
     rates = {name: rate(seconds) for name, seconds in spent.items()}
-    sizes = {"MedQ nano": parameters(model.checkpoint.model), "MedIQA's shape": parameters(peer)}
     rows: list[list[Cell]] = [[name, each] for name, each in rates.items()]
     print(table(["way", "images a second"], rows))
     print(f"Parameters: {sizes}; {torch.get_num_threads()} threads, load before {os.getloadavg()[0]:.1f}.")
