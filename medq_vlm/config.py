@@ -30,7 +30,8 @@ class ScorerConfig:
     dropout: float = 0.1  # on tokens and query outputs while training
     statistics: int = 0  # length of the statistics vector; 0 switches it off
     use_tower: bool = True  # False: statistics alone, the baseline to beat
-    second_opinions: int = 0  # small networks that score from the statistics alone and count half; 0 leaves them out
+    second_opinions: int = 0  # small networks that score from the statistics alone and count as one; 0: none
+    tower_opinion: bool = False  # a second image tower and head for score and kinds, which count as one more
     gate: bool = False  # a layer of its own tells medical images from others; False: one on the head's features does
 
 

@@ -9,8 +9,9 @@ import torch
 
 from medq_vlm import vocab
 from medq_vlm.config import ScorerConfig
-from medq_vlm.encoder import prompts
+from medq_vlm.encoder import backbone, prompts
 from medq_vlm.encoder.gate import tile_mean
+from medq_vlm.encoder.opinions import EARLY_BLOCKS, KIND_SHARE
 from medq_vlm.encoder.scorer import UNKNOWN, Scorer
 from medq_vlm.encoder.tokenizer import CONTEXT_LENGTH, END, START, VOCAB_SIZE, WORDS, tokenize
 
@@ -89,7 +90,7 @@ def test_a_kinds_prompt_moves_its_own_severity(model: Scorer) -> None:
     assert torch.allclose(before[0], after[0])
 
 
-def test_second_opinions_count_half_and_can_be_left_out() -> None:
+def test_second_opinions_count_as_one_and_can_be_left_out() -> None:
     torch.manual_seed(0)
     model = Scorer(ScorerConfig(statistics=7, second_opinions=2)).eval()
     width = model.pooled_width
@@ -103,6 +104,28 @@ def test_second_opinions_count_half_and_can_be_left_out() -> None:
     assert torch.allclose(both.score.softmax(-1), mean, atol=1e-5)
     assert float(second.exp().sum()) == pytest.approx(1.0, abs=1e-5)
     assert torch.equal(both.kinds, head.kinds)
+
+
+def test_the_third_opinion_has_its_say_on_score_and_kinds_alone() -> None:
+    torch.manual_seed(0)
+    model = Scorer(ScorerConfig(statistics=7, second_opinions=2, tower_opinion=True)).eval()
+    third, width = model.third, model.pooled_width
+    assert third is not None
+    with torch.no_grad():
+        whole = third.look(model.maps(torch.rand(1, 3, 96, 96)))
+        early = backbone.early_maps(model.clip.visual.trunk, torch.ones(1, 3, 96, 96), EARLY_BLOCKS)
+        assert torch.equal(third.look(early), third.look(model.maps(torch.ones(1, 3, 96, 96))))
+        looks = torch.cat([whole, whole], 1)
+        args = torch.ones(1, 1, width), torch.ones(1, width), torch.ones(1, 7), torch.tensor([0]), model.anchors()
+        three, two, head = model.fuse(*args, looks=looks), model.fuse(*args), model.fuse(*args, alone=True, looks=looks)
+        score, kinds = third(looks, torch.tensor([0]))
+    mean = (two.score.softmax(-1) * 2 + score.softmax(-1)) / 3
+    assert torch.allclose(three.score.softmax(-1), mean, atol=1e-5)
+    mixed = (1 - KIND_SHARE) * head.kinds.softmax(-1) + KIND_SHARE * kinds.softmax(-1)
+    assert torch.allclose(three.kinds.softmax(-1), mixed, atol=1e-5)
+    for field in fields(three):
+        if field.name not in ("score", "kinds"):
+            assert torch.equal(getattr(three, field.name), getattr(head, field.name)), field.name
 
 
 def test_the_gate_changes_nothing_but_the_gate() -> None:

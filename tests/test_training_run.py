@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from medq_vlm import checkpoint, vocab
 from medq_vlm.config import ViewConfig
 from medq_vlm.phantoms import phantom
-from training import leave_out, synthesize, train_quality
+from training import join_opinion, leave_out, synthesize, train_opinion, train_quality
 from training.data import Shards
 from training.rendering import as_picture, render_after, render_before
 from training.sources import HELD_OUT_SOURCES, split_of
@@ -66,12 +68,32 @@ def test_training_resumes_and_writes_weights_that_load(shards: Path, tmp_path: P
     with pytest.raises(ValueError, match="No medical version of nobody"):
         leave_out.main([*nobody, "--out", str(tmp_path / "unfamiliar.npz")])
     score = np.eye(vocab.SCORE_BINS)
-    np.savez(tmp_path / "unfamiliar.npz", distribution=score, quality=np.full(len(score), 3.0))
+    kinds, ct = np.zeros((len(score), len(vocab.KIND_NAMES))), np.zeros(len(score), int)
+    leave_out.Unfamiliar(score, np.full(len(score), 3.0), kinds, kinds, ct).save(tmp_path / "unfamiliar.npz")
     further = ["--base", str(tmp_path / "nano"), "--steps", "0", "--unfamiliar", str(tmp_path / "unfamiliar.npz")]
     train_quality.main(["--shards", str(shards), "--out", str(tmp_path / "more"), "--head-epochs", "0", *further])
     record = checkpoint.load(str(tmp_path / "more" / "nano")).meta["training"]
     assert (record["before"]["head_epochs"], record["calibrated_on_left_out"]) == (1, len(score))
     assert "head 1 epochs" in (tmp_path / "more" / "nano" / "CARD.md").read_text()
+
+
+def test_a_third_opinion_is_trained_and_joins_the_scorer(shards: Path, tmp_path: Path) -> None:
+    common = ["--shards", str(shards), "--base", "nano"]
+    ran = ["--out", str(tmp_path), "--minutes", "0.001", "--batch", "8", "--check-every", "1", "--head-samples", "8"]
+    train_opinion.main([*common, *ran])
+    progress = json.loads((tmp_path / "layers" / "progress.json").read_text())
+    train_opinion.main([*common, *ran])  # goes on, and there is nothing left to do
+    assert json.loads((tmp_path / "layers" / "progress.json").read_text()) == progress
+    folder = tmp_path / "nano"
+    shutil.copytree(checkpoint.preset_folder("nano"), folder)
+    before = checkpoint.load(str(folder))
+    join_opinion.main([*common[:2], "--opinion", str(tmp_path), "--out", str(folder)])
+    after = checkpoint.load(str(folder))
+    assert after.model.third is not None and "third opinion" in (folder / "CARD.md").read_text()
+    assert after.calibration.bar(False) == before.calibration.bar(False)
+    kept = after.model.state_dict()
+    for name, value in before.model.state_dict().items():
+        assert name.startswith("third.") or torch.equal(value, kept[name]), name
 
 
 def test_a_subject_is_on_one_side_of_the_split() -> None:

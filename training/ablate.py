@@ -1,6 +1,6 @@
 """What each part of the scorer's head is worth: the head trained again without it, on the same cached features.
 
-    python -m training.ablate --shards runs/shards --features runs/quality --out eval/results/ablation.json
+    python -m training.ablate --shards runs/shards --features runs/quality --base nano --out eval/results/ablation.json
 
 Every variant starts from the same tower and sees the same samples in the same order, once, for --head-epochs. Figures
 are of validation subjects, with 95 % intervals over subjects; the difference to the full head is paired.
@@ -21,6 +21,7 @@ from scipy import stats
 from eval import results
 from eval.bootstrap import Estimate, estimate
 from eval.tables import Cell, table
+from medq_vlm import checkpoint
 from medq_vlm.config import ScorerConfig, ViewConfig
 from medq_vlm.encoder.scorer import UNKNOWN, Scorer
 from medq_vlm.evidence.statistics import FEATURE_NAMES
@@ -29,6 +30,7 @@ from training.fit_head import HEAD_TILES, Features, cached, one_run, run_head
 from training.validation import macro_f1
 
 DRAWS = 300
+TOWERS = ("clip.", "statistics_mean", "statistics_std")  # of a scorer's weights: all that is not head
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--features", type=Path, required=True, help="--out of train_quality, with its tower")
+    parser.add_argument("--base", help="a preset whose towers are used instead; every head starts from nothing")
     parser.add_argument("--head-epochs", type=int, default=8)
     parser.add_argument("--head-rate", type=float, default=1e-3)
     parser.add_argument("--head-samples", type=int, default=100_000)
@@ -132,7 +135,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     view = ViewConfig()
     data, check = Shards(args.shards, "train", view), Shards(args.shards, "validation", view)
-    tower = load_file(args.features / "tower" / "average.safetensors")
+    if args.base:
+        state = checkpoint.load(args.base, with_volume_head=False).model.state_dict()
+        tower = {name: value for name, value in state.items() if name.startswith(TOWERS)}
+    else:
+        tower = load_file(args.features / "tower" / "average.safetensors")
     whole = Scorer(VARIANTS[0].config())
     whole.load_state_dict(tower, strict=False)
     features = cached(args.features / "features_train", whole, data, args.head_samples, HEAD_TILES)

@@ -57,13 +57,17 @@ def predictions(model: Scorer, features: Features, data: Shards) -> Predictions:
 def calibrate(found: Predictions, data: Shards, strange: Unfamiliar | None = None) -> checkpoint.Calibration:
     """Monotone score map, interval width, per-kind reporting thresholds and clean reference quantiles.
 
-    With versions of sources that were left out of a training, the map is made in part, the interval half for them.
+    With versions of sources that were left out of a training, the map is made in part, the interval half for them;
+    for the thresholds they are cases like others.
     """
     lab = {key: value[: len(found.score)] for key, value in data.labels.items()}
     medical = lab["medical"]
     raw, quality = found.score[medical], lab["quality"][medical]
     distribution, wanted = found.distribution[medical], quality
+    kinds = found.severities[medical], lab["severities"][medical], lab["modality"][medical]
     if strange is not None:
+        told = strange.severities, strange.truth, strange.modality
+        kinds = tuple(np.concatenate(pair) for pair in zip(kinds, told, strict=True))  # type: ignore[assignment]
         distribution = np.concatenate([distribution, strange.distribution])
         wanted = np.concatenate([wanted, strange.quality])
     known = np.arange(len(wanted)) < len(raw)
@@ -87,7 +91,7 @@ def calibrate(found: Predictions, data: Shards, strange: Unfamiliar | None = Non
     }
     return checkpoint.Calibration(
         tuple(float(v) for v in knots_raw), tuple(float(v) for v in knots_to), scale,
-        severity_knots(found.severities[medical], {k: v[medical] for k, v in lab.items()}),
+        severity_knots(*kinds),
         _medical_threshold(found.medical, medical), reference=reference,
     )  # fmt: skip
 
@@ -112,13 +116,13 @@ def _monotone_knots(raw: np.ndarray, quality: np.ndarray, weight: np.ndarray) ->
     )
 
 
-def severity_knots(severities: np.ndarray, lab: dict[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+def severity_knots(severities: np.ndarray, truth: np.ndarray, modality: np.ndarray) -> dict[str, tuple[float, float]]:
     """Per kind the raw severities from which "mild or worse" and "moderate or worse" have the best F1.
 
+    Raw and true severities (N, K), modality (N,) ids.
     Few cases decide nothing: each kind's F1 is mixed with that of all kinds, which counts as POOLED_CASES cases.
     """
-    valid = VALID.numpy()[np.maximum(lab["modality"], 0)]
-    truth = lab["severities"]
+    valid = VALID.numpy()[np.maximum(modality, 0)]
     out = {}
     levels = vocab.SEVERITY_FROM
     pooled = [_f1_at(truth[valid], severities[valid], level) for level in levels]
@@ -229,6 +233,19 @@ def _story(record: dict) -> str:
     return "\n".join(lines)
 
 
+def _opinion(record: dict | None) -> str:
+    """What a third opinion (training/join_opinion.py) was trained on and what it gave; "" without one."""
+    if record is None:
+        return ""
+    before, now = (record["validation"][name]["figures"] for name in ("without the third", "consensus"))
+    seen = f"{record['steps']} steps of {record['batch']} on {record['samples']} other versions"
+    left = f", none of {', '.join(record['left_out'])}," if record["left_out"] else ""
+    return f"""A third opinion (a tower of its own, {seen}{left}) has its say on score and kinds.
+New validation versions before: {before}; with it: {now}.
+
+"""
+
+
 def card(extra: dict, name: str = "nano") -> str:
     """The model card, from the same numbers as meta.json."""
     sources = "\n".join(f"| {name} | {count} |" for name, count in extra["training"]["sources"].items())
@@ -241,7 +258,7 @@ How these weights came to be, the last training first:
 
 {_story(extra["training"])}
 
-The last training's versions by source (licences in training/SOURCES.md):
+{_opinion(extra.get("opinion"))}The last training's versions by source (licences in training/SOURCES.md):
 
 | source | versions |
 |---|---|

@@ -36,6 +36,7 @@ class Features:
     tiles: np.ndarray  # float16 (N, V, P), zero where padded
     padded: np.ndarray  # bool (N, V)
     whole: np.ndarray  # float16 (N, P)
+    looks: np.ndarray | None = None  # float16 (N, 2 D) of the third opinion, of all tiles
 
     def __len__(self) -> int:
         return len(self.whole)
@@ -128,6 +129,7 @@ def run_head(
 ) -> Outputs:
     """`fuse` of cached features; statistics (B, F), padded (B, V) and prior (B, E) belong to the samples `index`."""
     device = model.queries.device
+    looks = None if features.looks is None else torch.from_numpy(features.looks[index].astype(np.float32)).to(device)
     return model.fuse(
         torch.from_numpy(features.tiles[index].astype(np.float32)).to(device),
         torch.from_numpy(features.whole[index].astype(np.float32)).to(device),
@@ -137,6 +139,7 @@ def run_head(
         torch.from_numpy(padded).to(device),
         prior,
         alone,
+        looks,
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from medq_vlm import vocab
-from medq_vlm.encoder.scorer import Scorer, SecondOpinion
+from medq_vlm.encoder.scorer import Scorer
 from training.data import Shards
 from training.loop import warm_cosine
 from training.losses import rank_loss, score_loss
@@ -15,6 +17,8 @@ from training.synthesize import VERSIONS
 EPOCHS, QUADS, RATE, DECAY = 8, 48, 1e-3, 0.1
 NOISE = 0.3  # standard deviations, on every statistic
 DESCRIBED, ASKED_STEPS, ASKED_BATCH = 3000, 300, 256  # samples with descriptions, and steps on them
+
+Say = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def fit_second(model: Scorer, data: Shards, count: int, seed: int, keep: np.ndarray | None = None) -> None:
@@ -32,7 +36,8 @@ def fit_second(model: Scorer, data: Shards, count: int, seed: int, keep: np.ndar
     second.eval()
     rng = np.random.default_rng([seed, count])
     rows = (rng.permutation(quads)[: DESCRIBED // VERSIONS, None] * VERSIONS + np.arange(VERSIONS)).ravel()
-    _fit_asked(model, second, stats[rows], data, rows, rng)
+    shown = stats[rows]
+    fit_asked(model, second.asked, lambda pick, prior: second(shown[pick], prior), data, rows, rng)
 
 
 def _fit(
@@ -59,17 +64,20 @@ def _fit(
         optimiser.step()
 
 
-def _fit_asked(
-    model: Scorer, second: SecondOpinion, stats: torch.Tensor, data: Shards, rows: np.ndarray, rng: np.random.Generator
+def fit_asked(
+    model: Scorer, asked: torch.nn.Linear, say: Say, data: Shards, rows: np.ndarray, rng: np.random.Generator
 ) -> None:
-    """How a description moves these scores: one linear layer, the networks and the text tower as they are."""
+    """How a description moves an opinion's scores: its one linear layer, the rest and the text tower as they are.
+
+    say(pick, prior): logits (B, 21) of the samples `rows[pick]` under descriptions read as `prior` (B, E).
+    """
     labels = data.batch_labels(rows, None, described=rng)
     with torch.no_grad():
         prior = torch.cat([model.read_prior(labels.texts[i : i + 256]) for i in range(0, len(rows), 256)])
-    optimiser = torch.optim.AdamW(second.asked.parameters(), lr=RATE, weight_decay=DECAY)
+    optimiser = torch.optim.AdamW(asked.parameters(), lr=RATE, weight_decay=DECAY)
     for _ in range(ASKED_STEPS):
         pick = torch.from_numpy(rng.integers(0, len(rows), ASKED_BATCH))
-        loss = score_loss(second(stats[pick], prior[pick]), labels.quality[pick]).mean()
+        loss = score_loss(say(pick, prior[pick]), labels.quality[pick]).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -10,7 +10,7 @@ ones are rejected. `training.train_quality --unfamiliar` calibrates on both. The
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +28,21 @@ from training.synthesize import VERSIONS
 
 @dataclass(frozen=True)
 class Unfamiliar:
-    """Raw scores of versions of sources that were left out."""
+    """Raw outputs for versions of sources that were left out, and what is true of them."""
 
     distribution: np.ndarray  # (N, 21)
     quality: np.ndarray  # (N,) 0 to 4
+    severities: np.ndarray  # (N, K) raw
+    truth: np.ndarray  # (N, K) severity 0 to 4
+    modality: np.ndarray  # (N,) id
 
     @classmethod
     def load(cls, path: Path) -> Unfamiliar:
         kept = np.load(path)
-        return cls(kept["distribution"], kept["quality"])
+        return cls(**{field.name: kept[field.name] for field in fields(cls)})
+
+    def save(self, path: Path) -> None:
+        np.savez(path, **vars(self))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -72,9 +78,10 @@ def main(argv: list[str] | None = None) -> None:
         for index in np.array_split(rows, max(1, len(rows) // 256)):
             unknown = torch.full((len(index),), UNKNOWN)
             out = run_head(model, features, data.statistics(index), index, features.padded[index], unknown, anchors)
-            parts.append(out.score.softmax(-1).numpy())
-    distribution, quality = np.concatenate(parts), data.labels["quality"][rows]
-    np.savez(args.out, distribution=distribution, quality=quality)
+            parts.append((out.score.softmax(-1).numpy(), out.severities().numpy()))
+    distribution, severities = (np.concatenate(p) for p in zip(*parts, strict=True))
+    quality, truth, modality = (data.labels[name][rows] for name in ("quality", "severities", "modality"))
+    Unfamiliar(distribution, quality, severities, truth, modality).save(args.out)
     score, clean = distribution @ np.linspace(0, 4, vocab.SCORE_BINS), quality >= 4.0
     print(
         f"{len(rows)} versions of {len(args.leave)} sources: SRCC {stats.spearmanr(score, quality).statistic:.3f}, "

@@ -48,6 +48,7 @@ class Encoded:
     whole: torch.Tensor  # (N, P)
     statistics: torch.Tensor  # (N, F)
     modality: torch.Tensor  # (N,) id or UNKNOWN
+    looks: torch.Tensor | None = None  # (N, 2 D) of the third opinion, where the scorer has one
 
     def __len__(self) -> int:
         return len(self.whole)
@@ -68,13 +69,17 @@ def encode_all(loaded: checkpoint.Checkpoint, labels: list[ExpertScore]) -> Enco
     for i, part in enumerate(parts):
         tiles[i, : len(part.tiles)], padded[i, : len(part.tiles)] = part.tiles, False
     whole, statistics = (torch.stack([getattr(p, name) for p in parts]) for name in ("whole", "statistics"))
-    return Encoded(tiles, padded, whole, statistics, torch.tensor(modalities))
+    looks = [part.looks for part in parts if part.looks is not None]
+    return Encoded(tiles, padded, whole, statistics, torch.tensor(modalities), torch.stack(looks) if looks else None)
 
 
 def predict(model: Scorer, anchors: torch.Tensor, data: Encoded, rows: np.ndarray) -> torch.Tensor:
     """Score logits (len(rows), 21)."""
     i = torch.from_numpy(rows)
-    return model.fuse(data.tiles[i], data.whole[i], data.statistics[i], data.modality[i], anchors, data.padded[i]).score
+    looks = None if data.looks is None else data.looks[i]
+    return model.fuse(
+        data.tiles[i], data.whole[i], data.statistics[i], data.modality[i], anchors, data.padded[i], looks=looks
+    ).score
 
 
 def fine_tune(

@@ -115,6 +115,14 @@ def stage_maps(trunk: Any, x: torch.Tensor) -> list[torch.Tensor]:
     return maps
 
 
+def early_maps(trunk: Any, planes: torch.Tensor, count: int) -> list[torch.Tensor]:
+    """The first `count` maps of our own trunk alone, of planes (B, 1 or 3, H, W)."""
+    maps: list[torch.Tensor] = trunk.forward_intermediates(
+        channels(planes), indices=list(range(count)), stop_early=True, intermediates_only=True
+    )
+    return maps
+
+
 def pooled_width(trunk: Any) -> int:
     """Length of `pool`'s output."""
     chs = [info["num_chs"] for info in trunk.feature_info]

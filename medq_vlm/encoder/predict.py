@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from medq_vlm.config import ViewConfig
+from medq_vlm.encoder import backbone
 from medq_vlm.encoder.preprocess import Canonical, resize, tile_origins
 from medq_vlm.encoder.scorer import Outputs, Scorer
 
@@ -25,6 +26,7 @@ class EncodedSlice:
     statistics: torch.Tensor  # (F,)
     origins: tuple[tuple[int, int], ...]  # (y, x) of the tiles on the plane
     plane_size: tuple[int, int]
+    looks: torch.Tensor | None = None  # (2 D,) what the third opinion sees, where there is one
 
 
 def cut_views(plane: np.ndarray, config: ViewConfig) -> tuple[torch.Tensor, torch.Tensor, list[tuple[int, int]]]:
@@ -45,9 +47,12 @@ def encode(model: Scorer, view: Canonical, statistics: np.ndarray, config: ViewC
     """Run the tower over one slice."""
     tiles, whole, origins = cut_views(view.plane, config)
     device = model.queries.device
+    seen, small = model.maps(tiles.to(device)), model.maps(whole.to(device))
+    third = model.third
     return EncodedSlice(
-        tiles=model.view_tokens(tiles.to(device)),
-        whole=model.view_tokens(whole.to(device))[0],
+        tiles=backbone.pool(seen),
+        whole=backbone.pool(small)[0],
+        looks=None if third is None else torch.cat([third.look(seen).mean(0), third.look(small)[0]]),
         statistics=torch.from_numpy(statistics).to(device),
         origins=tuple(origins),
         plane_size=(view.plane.shape[0], view.plane.shape[1]),
@@ -61,7 +66,10 @@ def predict(
     `read_prior`.
     """
     given = torch.tensor([modality], device=encoded.tiles.device)
-    out = model.fuse(encoded.tiles[None], encoded.whole[None], encoded.statistics[None], given, anchors, prior=prior)
+    looks = None if encoded.looks is None else encoded.looks[None]
+    out = model.fuse(
+        encoded.tiles[None], encoded.whole[None], encoded.statistics[None], given, anchors, prior=prior, looks=looks
+    )
     return Outputs(*(getattr(out, field.name).cpu() for field in fields(out)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ from medq_vlm import vocab
 from medq_vlm.config import ScorerConfig
 from medq_vlm.encoder import backbone, prompts
 from medq_vlm.encoder.gate import Gate, tile_mean
+from medq_vlm.encoder.opinions import KIND_SHARE, SecondOpinion, TowerOpinion, consensus
 from medq_vlm.encoder.prior import legible
 
 K, A, M, N = len(vocab.KIND_NAMES), len(vocab.ATTRIBUTES), len(vocab.MODALITIES), len(vocab.ANATOMIES)
@@ -74,31 +74,6 @@ class OneExpert(nn.Linear):
         return super().forward(x), x.new_ones(len(x), 1)
 
 
-class SecondOpinion(nn.Module):
-    """Small networks that score from the standardised statistics alone, and ask what the description asks.
-
-    On contents that nobody trained on they are wrong elsewhere than the tower is, and less sure of it.
-    """
-
-    def __init__(self, statistics: int, embed: int, count: int) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(statistics, 128), nn.GELU(), nn.Dropout(0.3),
-                nn.Linear(128, 64), nn.GELU(), nn.Dropout(0.3),
-                nn.Linear(64, vocab.SCORE_BINS),
-            )
-            for _ in range(count)
-        )  # fmt: skip
-        self.asked = nn.Linear(embed, vocab.SCORE_BINS, bias=False)  # no bias: no description, no effect
-        nn.init.zeros_(self.asked.weight)
-
-    def forward(self, stats: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
-        """Statistics (B, F), prior (B, E) -> logarithm of the mean distribution (B, 21)."""
-        each = torch.stack([network(stats) + self.asked(prior) for network in self.networks])  # N B 21
-        return each.log_softmax(-1).logsumexp(0) - math.log(len(self.networks))
-
-
 class Scorer(nn.Module):
     """Weights of the towers and of the fusion head."""
 
@@ -156,6 +131,9 @@ class Scorer(nn.Module):
         self.second: SecondOpinion | None = None
         if config.second_opinions:
             self.take_second_opinions(config.second_opinions)
+        self.third: TowerOpinion | None = None
+        if config.tower_opinion:
+            self.take_tower_opinion()
         self.gate: Gate | None = None
         if config.gate:
             self.take_gate()
@@ -166,6 +144,12 @@ class Scorer(nn.Module):
         self.config = replace(self.config, second_opinions=count)
         self.second = SecondOpinion(self.config.statistics, self.clip.text.output_dim, count)
         return self.second
+
+    def take_tower_opinion(self) -> TowerOpinion:
+        """Put a tower of its own beside the head, its layers as the scorer's are (training/train_opinion.py)."""
+        self.config = replace(self.config, tower_opinion=True)
+        self.third = TowerOpinion(self.clip.visual.trunk, self.clip.text.output_dim)
+        return self.third
 
     def take_gate(self) -> Gate:
         """Put a fresh gate beside the head, as after it was fitted (training/fit_gate.py)."""
@@ -217,15 +201,16 @@ class Scorer(nn.Module):
     def fuse(
         self, tiles: torch.Tensor, whole: torch.Tensor, statistics: torch.Tensor, modality: torch.Tensor,
         anchors: torch.Tensor, tile_mask: torch.Tensor | None = None, prior: torch.Tensor | None = None,
-        alone: bool = False,
+        alone: bool = False, looks: torch.Tensor | None = None,
     ) -> Outputs:  # fmt: skip
-        """Pooled features -> logits; `alone`: the head by itself, without second opinions and gate, as it is trained.
+        """Pooled features -> logits; `alone`: the head by itself, without other opinions and gate, as it is trained.
 
         tiles (B, V, P), whole (B, P), statistics (B, F) raw, modality (B,) ids with UNKNOWN, anchors (T, E),
-        tile_mask (B, V) True where a tile is padding, prior (B, E) of `read_prior`.
+        tile_mask (B, V) True where a tile is padding, prior (B, E) of `read_prior`, looks (B, 2 D) of the third
+        opinion, which is not asked without.
         """
         b = tiles.shape[0]
-        stats = self.standardised(statistics)
+        stats = self.standardised(statistics) if self.config.statistics else statistics[:, :0]
         stat = self.statistics_in(stats if self.config.statistics else tiles.new_zeros(b, 1))
         prior = prior if prior is not None else tiles.new_zeros(b, self.prior_in.in_features)
         context = self.modality_in(modality) + self.prior_in(prior)
@@ -248,10 +233,14 @@ class Scorer(nn.Module):
             return out
         if self.gate is not None:
             out = replace(out, medical=self.gate(tile_mean(tiles, tile_mask), whole, stats, out.medical))
-        if self.second is None:
-            return out
-        both = torch.stack([out.score.log_softmax(-1), self.second(stats, prior)])
-        return replace(out, score=both.logsumexp(0) - math.log(2))
+        scores = [out.score]
+        if self.second is not None:
+            scores.append(self.second(stats, prior))
+        if self.third is not None and looks is not None:
+            score, kinds = self.third(looks, modality, prior)
+            scores.append(score)
+            out = replace(out, kinds=consensus([out.kinds, kinds], (1 - KIND_SHARE, KIND_SHARE)))
+        return replace(out, score=consensus(scores)) if len(scores) > 1 else out
 
     def _read(self, query: torch.Tensor, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """`self.attend` of query (B, Q, D) over sequence (B, S, D); mask (B, S) True where there is nothing.

@@ -1,0 +1,108 @@
+"""Opinions beside the head's, each trained apart and wrong elsewhere; the result is their consensus.
+
+Independent models that are averaged err less on what none of them knows than any of them does (deep ensembles,
+Lakshminarayanan et al., NeurIPS 2017).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from medq_vlm import vocab
+
+EARLY_BLOCKS = 2  # of the trunk, to stride 4: shared with the scorer's tower
+LATE_BLOCKS = 3  # to stride 16; what comes after knows contents, not quality
+K, M = len(vocab.KIND_NAMES), len(vocab.MODALITIES)
+LEVELS = 5  # severities 0 to 4
+KIND_SHARE = 0.3  # of the third opinion on kinds: without statistics it is the weaker of the two
+
+
+def consensus(logits: Sequence[torch.Tensor], shares: Sequence[float] | None = None) -> torch.Tensor:
+    """Logits (B, ..., L) of several opinions -> logarithm of their mean distribution; shares sum to 1, None: equal."""
+    weights = shares if shares is not None else [1 / len(logits)] * len(logits)
+    each = [one.log_softmax(-1) + math.log(weight) for one, weight in zip(logits, weights, strict=True)]
+    return torch.stack(each).logsumexp(0)
+
+
+class SecondOpinion(nn.Module):
+    """Small networks that score from the standardised statistics alone, and ask what the description asks.
+
+    On contents that nobody trained on they are wrong elsewhere than the tower is, and less sure of it.
+    """
+
+    def __init__(self, statistics: int, embed: int, count: int) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(statistics, 128), nn.GELU(), nn.Dropout(0.3),
+                nn.Linear(128, 64), nn.GELU(), nn.Dropout(0.3),
+                nn.Linear(64, vocab.SCORE_BINS),
+            )
+            for _ in range(count)
+        )  # fmt: skip
+        self.asked = nn.Linear(embed, vocab.SCORE_BINS, bias=False)  # no bias: no description, no effect
+        nn.init.zeros_(self.asked.weight)
+
+    def forward(self, stats: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
+        """Statistics (B, F), prior (B, E) -> logarithm of the mean distribution (B, 21)."""
+        each = torch.stack([network(stats) + self.asked(prior) for network in self.networks])  # N B 21
+        return each.log_softmax(-1).logsumexp(0) - math.log(len(self.networks))
+
+
+class TowerOpinion(nn.Module):
+    """Middle layers of an image tower of its own on the first one's early maps, and a head: score and kinds.
+
+    It sees no statistics, and is trained on contents that nobody acquired as much as on real ones.
+    """
+
+    def __init__(self, trunk: Any, embed: int, width: int = 192) -> None:
+        super().__init__()
+        self.layers = copy.deepcopy(trunk.blocks[EARLY_BLOCKS : EARLY_BLOCKS + LATE_BLOCKS])
+        channels = {info["module"]: info["num_chs"] for info in trunk.feature_info}
+        names = [f"blocks.{i}" for i in range(EARLY_BLOCKS + LATE_BLOCKS)]
+        self.ends = [i - EARLY_BLOCKS for i, name in enumerate(names) if i >= EARLY_BLOCKS and name in channels]
+        pooled = 2 * sum(channels.get(name, 0) for name in names)
+        self.look_in = nn.Sequential(nn.LayerNorm(pooled), nn.Linear(pooled, width), nn.GELU())
+        self.modality_in = nn.Embedding(M + 1, width)
+        self.mix = nn.Sequential(
+            nn.Linear(3 * width, 2 * width), nn.GELU(), nn.Dropout(0.2), nn.Linear(2 * width, width), nn.GELU()
+        )
+        self.to_score = nn.Linear(width, vocab.SCORE_BINS)
+        self.to_kinds = nn.Linear(width, K * LEVELS)
+        self.asked = nn.Linear(embed, vocab.SCORE_BINS, bias=False)  # no bias: no description, no effect
+        nn.init.zeros_(self.asked.weight)
+        with torch.no_grad():  # nearly every kind is absent from nearly every image
+            self.to_kinds.bias.copy_(torch.tensor([2.0, 0.0, 0.0, 0.0, 0.0]).repeat(K))
+
+    def look(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The scorer's maps at stride 2 and 4 of views, (B, C, h, w) each -> what this tower sees of them, (B, D)."""
+        stages, x = list(maps[:EARLY_BLOCKS]), maps[EARLY_BLOCKS - 1]
+        for number, layer in enumerate(self.layers):
+            x = layer(x)
+            if number in self.ends:
+                stages.append(x)
+        parts = []
+        for stage in stages:
+            flat = stage.flatten(2)
+            parts += [flat.mean(2), (flat.var(2, correction=0) + 1e-5).sqrt()]
+        found: torch.Tensor = self.look_in(torch.cat(parts, 1))
+        return found
+
+    def forward(
+        self, looks: torch.Tensor, modality: torch.Tensor, prior: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean look at the tiles and look at the whole view, (B, 2 D) -> logits of score (B, 21) and kinds (B, K, 5).
+
+        modality (B,) ids with scorer.UNKNOWN, prior (B, E) of `Scorer.read_prior`.
+        """
+        features = self.mix(torch.cat([looks, self.modality_in(modality)], 1))
+        score = self.to_score(features)
+        if prior is not None:
+            score = score + self.asked(prior)
+        return score, self.to_kinds(features).unflatten(1, (K, LEVELS))

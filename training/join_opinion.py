@@ -1,0 +1,170 @@
+"""Put a trained third opinion (training/train_opinion.py) beside a scorer, calibrate the consensus, write it.
+
+    python -m training.join_opinion --shards runs/shards --opinion runs/opinion --out medq_vlm/weights/nano
+
+Prints what each opinion and their consensus are worth on validation subjects and on the sources that the third was
+trained without, and keeps that in meta.json. The bars of the gate stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from medq_vlm import checkpoint
+from medq_vlm.config import ViewConfig
+from medq_vlm.encoder.scorer import UNKNOWN, Scorer
+from training.data import Shards
+from training.export import Predictions, calibrate, card, predictions
+from training.fit_head import Features, cached, extract
+from training.fit_second import fit_asked, fit_second
+from training.leave_out import Unfamiliar
+from training.train_opinion import HEAD_TILES, RECORD, WEIGHTS, looks_of
+from training.validation import Figures
+
+PREFIX = "third."
+ASKED_SAMPLES = 3000
+
+
+def join(model: Scorer, weights: Path, data: Shards, seed: int) -> None:
+    """Load the opinion into `model` and teach it what descriptions ask, on samples of `data`."""
+    opinion = model.take_tower_opinion()
+    opinion.load_state_dict(load_file(weights))
+    opinion.eval()
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(np.flatnonzero(data.labels["medical"]))[:ASKED_SAMPLES])
+    with torch.no_grad():
+        plain, _ = opinion(looks_of(model, opinion, data, rows, 2), torch.full((len(rows),), UNKNOWN))
+    fit_asked(model, opinion.asked, lambda pick, prior: plain[pick] + opinion.asked(prior), data, rows, rng)
+
+
+def with_looks(model: Scorer, features: Features, data: Shards, rows: np.ndarray, path: Path,
+               most: int | None = None) -> Features:  # fmt: skip
+    """The features of the samples `rows` with what the third opinion sees of them, kept in a file."""
+    assert model.third is not None
+    if not path.exists():
+        np.savez(path, looks=looks_of(model, model.third, data, rows, most).numpy().astype(np.float16))
+    return replace(features, looks=np.load(path)["looks"])
+
+
+def bench(model: Scorer, features: Features, data: Shards) -> dict[str, dict[str, float | str]]:
+    """Each opinion alone, the consensus without the third, and with it; modality withheld."""
+    second, third = model.second, model.third
+    rows: dict[str, dict[str, float | str]] = {}
+    alone = replace(features, looks=None)
+    for name, kept, given in (
+        ("without the third", (second, None), alone), ("head alone", (None, None), alone),
+        ("consensus", (second, third), features),
+    ):  # fmt: skip
+        model.second, model.third = kept
+        rows[name] = row(predictions(model, given, data), data)
+    model.second, model.third = second, third
+    assert third is not None and features.looks is not None
+    with torch.no_grad():
+        score, kinds = third(torch.from_numpy(features.looks.astype(np.float32)), torch.full((len(features),), UNKNOWN))
+    nothing = np.zeros(len(features))
+    severities = (kinds.softmax(-1) @ torch.arange(5.0)).numpy()
+    rows["third alone"] = row(Predictions(score.softmax(-1).numpy(), severities, nothing, nothing), data)
+    return rows
+
+
+def row(found: Predictions, data: Shards) -> dict[str, float | str]:
+    quality = data.labels["quality"][: len(found.score)]
+    clean = data.labels["medical"][: len(found.score)] & (quality >= 4.0)
+    return {
+        "figures": str(Figures.of(found.score, found.severities, data, np.arange(len(found.score)))),
+        "mean error": round(float(np.abs(found.score - quality)[data.labels["medical"][: len(quality)]].mean()), 3),
+        "mean raw score of clean images": round(float(found.score[clean].mean()), 3),
+    }
+
+
+def write(folder: Path, model: Scorer, calibration: checkpoint.Calibration, record: dict[str, Any]) -> None:
+    """Add the opinion and the new calibration to the preset; every other tensor keeps its bytes."""
+    assert model.third is not None
+    path, meta_path = folder / checkpoint.WEIGHTS_FILE, folder / checkpoint.META_FILE
+    state = {name: value for name, value in load_file(path).items() if not name.startswith(PREFIX)}
+    for name, value in model.third.state_dict().items():
+        state[PREFIX + name] = (value.half() if value.ndim > 1 else value).contiguous()
+    save_file(state, path)
+    path.chmod(0o644)
+    meta = json.loads(meta_path.read_text())
+    old = meta["calibration"]
+    bars = {name: old[name] for name in ("medical_threshold", "claimed_threshold")}
+    meta["scorer"]["tower_opinion"] = True
+    meta["calibration"] = asdict(calibration) | bars
+    meta["sha256"][checkpoint.WEIGHTS_FILE] = checkpoint.file_sha256(path)
+    meta["opinion"] = record
+    meta_path.write_text(json.dumps(meta, indent=1) + "\n")
+    (folder / "CARD.md").write_text(card(meta, folder.name))
+
+
+def subset(data: Shards, rows: np.ndarray) -> Shards:
+    """The labels of some samples under the name of the whole; pixels are not asked of it."""
+    small = object.__new__(Shards)
+    small.view, small.task_map = data.view, data.task_map
+    small.labels = {name: values[rows] for name, values in data.labels.items()}
+    return small
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--opinion", type=Path, required=True, help="--out of training.train_opinion")
+    parser.add_argument("--base", default="nano")
+    parser.add_argument("--leave", nargs="*", default=[], help="the sources that did not train it")
+    parser.add_argument(
+        "--features", type=Path, default=Path("runs/opinion"), help="where the scorer's features are kept"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="folder of weights to put the opinion into")
+    args = parser.parse_args(argv)
+    data, check = (Shards(args.shards, split, ViewConfig()) for split in ("train", "validation"))
+    model = checkpoint.load(args.base).model
+    model.third = None
+    join(model, args.opinion / WEIGHTS, data, args.seed)
+    number = checkpoint.file_sha256(args.opinion / WEIGHTS)[:8]
+    known = cached(args.opinion / "features_validation", model, check, len(check))
+    known = with_looks(model, known, check, np.arange(len(check)), args.opinion / f"looks_validation_{number}.npz")
+    record: dict[str, Any] = json.loads((args.opinion / RECORD).read_text())
+    record["validation"] = bench(model, known, check)
+    print(json.dumps(record, indent=1), flush=True)
+    strange = None
+    out = np.isin(data.labels["source"], record["left_out"])
+    if out.any():
+        rows = np.flatnonzero(out & data.labels["medical"])
+        few, labels = left_features(model, data, rows, args.opinion / "features_left.npz"), subset(data, rows)
+        few = with_looks(model, few, data, rows, args.opinion / f"looks_left_{number}.npz", HEAD_TILES)
+        record["left out"] = bench(model, few, labels)
+        if not out.all():
+            fit_second(model, data, model.config.second_opinions, args.seed, ~out)
+            record["left out of the statistics' networks, too"] = bench(model, few, labels)
+        print(json.dumps(record, indent=1), flush=True)
+        found = predictions(model, few, labels)
+        truth = (labels.labels[name] for name in ("severities", "modality"))
+        strange = Unfamiliar(found.distribution, labels.labels["quality"], found.severities, *truth)
+        model.second = checkpoint.load(args.base).model.second
+    calibration = calibrate(predictions(model, known, check), check, strange)
+    if args.out:
+        write(args.out, model, calibration, record)
+        print(f"wrote {args.out}")
+
+
+def left_features(model: Scorer, data: Shards, rows: np.ndarray, path: Path) -> Features:
+    """Features of some samples, kept in a file: the scorer's own take longest."""
+    if path.exists() and len(np.load(path)["whole"]) == len(rows):
+        return Features(**np.load(path))
+    parts = [extract(model, data, range(int(i), int(i) + 1), HEAD_TILES) for i in rows]
+    found = Features(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("tiles", "padded", "whole")))
+    np.savez(path, tiles=found.tiles, padded=found.padded, whole=found.whole)
+    return found
+
+
+if __name__ == "__main__":
+    main()
