@@ -11,7 +11,7 @@ import torch
 
 from medq_vlm import degrade, vocab
 from medq_vlm.degrade.exposure import film
-from medq_vlm.restore.exposure import EXPOSURES, LARGEST_CUT, STRENGTHS, told_severities, undone
+from medq_vlm.restore.exposure import EXPOSURES, LARGEST_CUT, STRENGTHS, likely_curve, told_severities, undone
 from medq_vlm.restore.guidance import GUIDANCE_NONE, UNKNOWN_MODALITY, from_findings, tensors
 from medq_vlm.restore.text import Lead
 
@@ -62,9 +62,10 @@ def test_the_worse_of_two_is_undone() -> None:
     assert torch.equal(undone(LEVELS, both, index("xray")), undone(LEVELS, told("overexposure", 3.0), index("xray")))
 
 
-def test_a_saturated_radiograph_gets_its_floor_back() -> None:
-    line = undone(torch.zeros(1), told("overexposure", 4.0), index("xray"))[0, 1]
-    assert float(line) == pytest.approx(LARGEST_CUT * STRENGTHS["overexposure"]["xray"][4], abs=1e-5)
+def test_a_saturated_radiograph_gets_its_floor_back_and_half_of_it_where_nothing_is_known() -> None:
+    line = undone(torch.tensor([0.0, 1e-4]), told("overexposure", 4.0), index("xray"))[0, 1]
+    cut = LARGEST_CUT * STRENGTHS["overexposure"]["xray"][4]
+    assert line.tolist() == pytest.approx([cut / 2, cut], abs=1e-3)
 
 
 def test_film_runs_backwards_along_the_simulation_s_curve() -> None:
@@ -74,8 +75,23 @@ def test_film_runs_backwards_along_the_simulation_s_curve() -> None:
     assert math.isclose(float(back[0]), 0.05, abs_tol=1e-4)
 
 
-def test_findings_alone_tell_the_severity() -> None:
+def test_the_likely_curve_is_the_true_one_where_image_and_severity_agree() -> None:
+    clean = torch.linspace(0.05, 0.85, 33)
+    shift = 3.2 * STRENGTHS["underexposure"]["xray"][2]
+    for seen in (film(clean, shift), clean * (1 - 0.75 * STRENGTHS["underexposure"]["xray"][2])):
+        for severity in (2.0, 2.5):
+            back = likely_curve(seen, seen[None], clean[None], told("underexposure", severity), index("xray"))[0]
+            assert float((back - clean).abs().mean()) < (0.03 if severity == 2.0 else 0.08)
+            assert (back.diff() > 0).all()
+
+
+def test_findings_alone_tell_the_severity_and_clipped_light_is_not_undone() -> None:
     lead = Lead(16, 8, 16)
-    for guidance, severity in ((from_findings({"overexposure": 2.5}, "xray", "severe underexposure"), 2.5),
-                               (GUIDANCE_NONE, 0.0)):  # fmt: skip
-        assert told_severities(lead.read(tensors([guidance])).named).tolist() == [[0.0, severity]]
+    for guidance, severities in (
+        (from_findings({"overexposure": 2.5}, "xray", "severe underexposure"), [0.0, 2.5]),
+        (from_findings({"overexposure": 2.5, "underexposure": 1.0}, "fundus"), [1.0, 0.0]),
+        (from_findings({"underexposure": 1.0}, "ct"), [0.0, 0.0]),
+        (from_findings({"underexposure": 1.0}, None), [0.0, 0.0]),
+        (GUIDANCE_NONE, [0.0, 0.0]),
+    ):
+        assert told_severities(lead.read(tensors([guidance]))).tolist() == [severities]

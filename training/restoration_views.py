@@ -56,7 +56,7 @@ class Views:
 
     degraded: np.ndarray  # (N, 3, T, T) float16
     targets: np.ndarray  # (N, 3, 3, T, T) float16: clean, without the first kind, without the second; zeros: no such
-    records: list[dict[str, Any]]  # modality, anatomy, kinds, severities, boxes, source, group
+    records: list[dict[str, Any]]  # modality, anatomy, kinds, severities, boxes, source, group, toned
 
     def __len__(self) -> int:
         return len(self.records)
@@ -102,7 +102,8 @@ def draw_records(sample: ImageSample, rng: np.random.Generator) -> list[Degradat
 
 def make_view(content: Content, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, dict[str, Any]] | None:
     """Degraded (3, T, T), targets (3, 3, T, T) and record; None for what became a blank image."""
-    sample = toned(_small(draw_stack(content, rng)), rng)
+    own = _small(draw_stack(content, rng))
+    sample = toned(own, rng)
     records = draw_records(sample, rng)
     made = versions(sample, records)
     eight = sample.colour or (sample.bits is not None and sample.bits <= 8)
@@ -117,7 +118,7 @@ def make_view(content: Content, rng: np.random.Generator) -> tuple[np.ndarray, n
     record = {
         "modality": sample.modality, "anatomy": sample.anatomy, "kinds": [r.kind for r in records],
         "severities": [r.severity for r in records], "boxes": [None for _ in records], "source": content.source,
-        "group": content.group,
+        "group": content.group, "toned": sample is not own,
     }  # fmt: skip
     return small[0].astype(np.float16), targets.astype(np.float16), record
 

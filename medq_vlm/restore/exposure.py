@@ -1,8 +1,9 @@
 """A wrong exposure undone by the curve that a severity stands for, as far as pixels alone can tell it.
 
 Two curves for each kind: the film's (Hurter and Driffield, 1890) run backwards, and the straight line of a detector or
-a lens that saw too little or too much light. Neither is believed at once: light.py corrects the severity by what it
-sees, and says how much of each to take.
+a lens that saw too little light or was saturated. Which of them it was, and how far, is decided by Bayes: a told
+severity is off by SEVERITY_SD, and an image is as usual for its modality as clean images are. Nothing here is trained,
+so no subject can be known by heart.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from functools import cache
 import torch
 
 from medq_vlm import vocab
-from medq_vlm.restore.guidance import KINDS, UNKNOWN_MODALITY
+from medq_vlm.restore.guidance import UNKNOWN_MODALITY
+from medq_vlm.restore.text import Wish
 
 EXPOSURES = ("underexposure", "overexposure")
 FORMS = 2  # film, straight line
@@ -41,10 +43,15 @@ FILM_SHIFTS = {"radiograph": (3.2, -4.0), "optical": (-4.95, 4.9)}  # of the log
 GREY_LOSS, LARGEST_CUT = 0.75, 0.65  # of a radiograph's range, per strength: underexposed, saturated
 STOPS = (4.5, 3.5)  # of light, per strength: under, over
 END = 1e-4  # of the film's curve, whose ends are infinitely far
+# Standard deviations: a told severity; a clean image's mean level from the usual, and its other quantiles from theirs;
+# its largest level above WHITE.
+SEVERITY_SD, LEVEL_SD, SHAPE_SD, WHITE, WHITE_SD = 0.4, 0.12, 0.1, 1.03, 0.05
+TRIED = 31  # severities, up to FURTHEST from the told one
+FURTHEST, LEAST = 1.5, 0.2
 
 
 def undone(levels: torch.Tensor, severities: torch.Tensor, modality: torch.Tensor) -> torch.Tensor:
-    """Grey levels (N,) -> (B, FORMS, N), what they were before the wrong exposure.
+    """Grey levels (N,) or (B, N) -> (B, FORMS, N), what they were before the wrong exposure.
 
     severities: (B, 2) of EXPOSURES, 0 to 4; the worse one is undone, and 0 gives the levels back. modality: (B,) index
     into vocab.MODALITIES or UNKNOWN_MODALITY, whose levels stay.
@@ -57,13 +64,41 @@ def undone(levels: torch.Tensor, severities: torch.Tensor, modality: torch.Tenso
     over, radiograph = (worse == 1)[:, None], (stops[worse, modality] == 0)[:, None]
     cut = LARGEST_CUT * strength * over
     grey = (levels / (1 - GREY_LOSS * strength * ~over)) * (1 - cut) + cut
+    grey = torch.where(over & (levels <= 0), cut / 2, grey)  # a full detector: anything below the cut
     line = torch.where(radiograph, grey, levels * torch.exp2(stops[worse, modality][:, None] * strength))
     return torch.stack([film, line], 1)
 
 
-def told_severities(named: torch.Tensor) -> torch.Tensor:
-    """(B, NAMED) of a wish -> (B, 2) severities of EXPOSURES, 0 to 4, by the findings alone."""
-    return 4 * named[:, :KINDS][:, [vocab.KIND_NAMES.index(kind) for kind in EXPOSURES]]
+def likely_curve(
+    levels: torch.Tensor, spread: torch.Tensor, usual: torch.Tensor, told: torch.Tensor, modality: torch.Tensor
+) -> torch.Tensor:
+    """Grey levels (N,) -> (B, N) with the exposure undone: mean over both curves and TRIED severities by likelihood.
+
+    spread, usual: (B, Q) quantiles of the image, and of clean images of its modality. told, modality: as in `undone`.
+    """
+    tried = told[:, None] + torch.linspace(-FURTHEST, FURTHEST, TRIED, device=told.device)[None, :, None]  # B T 2
+    tried = torch.where(told[:, None] > 0, tried.clamp(LEAST, 4), told[:, None])
+    batch, flat = len(told), tried.flatten(0, 1)
+    each = modality.repeat_interleave(TRIED)
+    made = undone(spread.repeat_interleave(TRIED, 0), flat, each).unflatten(0, (batch, TRIED))  # B T FORMS Q
+    off = made - usual[:, None, None]
+    shift = off.mean(3)
+    misfit = (shift / LEVEL_SD) ** 2 + (off - shift[..., None]).square().mean(3) / SHAPE_SD**2
+    misfit = misfit + ((made.amax(3) - WHITE).clamp_min(0) / WHITE_SD) ** 2
+    misfit = misfit + (((tried - told[:, None]) / SEVERITY_SD) ** 2).sum(2, keepdim=True)
+    likely = torch.softmax(-misfit.flatten(1) / 2, 1).view(batch, TRIED, FORMS, 1)
+    return (likely * undone(levels, flat, each).unflatten(0, (batch, TRIED))).sum((1, 2))
+
+
+def told_severities(wish: Wish) -> torch.Tensor:
+    """(B, 2) severities of EXPOSURES that can be undone, 0 to 4; by findings alone, for the text never says nothing.
+
+    What an overexposed lens clipped leaves no curve to run back.
+    """
+    severities = 4 * wish.named[:, [vocab.KIND_NAMES.index(kind) for kind in EXPOSURES]]
+    strengths, _, stops = (table.to(severities.device) for table in _tables())
+    known = (strengths[:, wish.index, -1] > 0) & (stops[:, wish.index] >= 0)  # 2 B
+    return torch.where(known.T, severities, 0.0)
 
 
 def _between(at_severity: torch.Tensor, severity: torch.Tensor) -> torch.Tensor:

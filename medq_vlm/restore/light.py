@@ -3,9 +3,9 @@
 Both are closed forms that a small network fills in: a wrong exposure is a monotone curve (Hurter and Driffield, 1890),
 uneven light a smooth factor (retinex: Land and McCann, J. Opt. Soc. Am. 61:1, 1971). Nothing else can come out of
 them, so no detail can be invented here, and a view of 64 x 64 pixels is enough to learn them. Where a fault of light is
-named, the network starts from what needs no training: the exposure that the severity stands for undone (exposure.py),
-histogram matching to the modality's usual levels, and division by the smoothed light. It decides how much of each to
-believe, and bends the result.
+named, the network starts from what needs no training, histogram matching to the modality's usual levels and division by
+the smoothed light: it decides how much of each to believe, and bends the result. Where an exposure is named whose curve
+can be run backwards, exposure.py finds that curve, and the network's own is not asked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import nn
 
 from medq_vlm import vocab
 from medq_vlm.restore.bands import PLANES, THUMBNAIL_PX
-from medq_vlm.restore.exposure import FORMS, told_severities, undone
+from medq_vlm.restore.exposure import likely_curve, told_severities
 from medq_vlm.restore.guidance import KINDS
 from medq_vlm.restore.tasks import LIGHT_KINDS
 from medq_vlm.restore.text import MODALITY_WIDTH, NAMED, Wish
@@ -31,8 +31,6 @@ QUANTILES = 33
 GAIN_PX = 16  # side of the grid of gains
 OFFSET_GAIN = 0.2
 MOST_SHARE = 1.2  # of a closed form: a little more than all of it
-MOST_CORRECTION = 1.5  # of the severity of an exposure, by what the network sees
-EXPOSURE_GAIN = 10.0  # which of two curves it was is either or: its weights must grow fast
 LIGHT_SD_PX = (4.0, 8.0, 14.0)  # of the Gaussian means that stand for the light, in the small view
 DARK = 0.02  # level below which there is surround, no tissue
 
@@ -88,12 +86,9 @@ class Light(nn.Module):
             MODALITY_WIDTH, QUANTILES
         )  # levels of clean images, `training.fit_light` solves for them
         self.believed = nn.Linear(4 * width, 1 + len(LIGHT_SD_PX))  # shares of the closed forms
-        self.exposure = nn.Linear(4 * width, 1 + FORMS)  # severity corrected, shares of the curves it stands for
-        for layer in (self.field, self.curve, self.believed, self.exposure):
-            for value in layer.parameters():
-                nn.init.zeros_(value)
+        for value in (*self.field.parameters(), *self.curve.parameters(), *self.believed.parameters()):
+            nn.init.zeros_(value)
         nn.init.constant_(self.believed.bias, -2.4)
-        nn.init.constant_(self.exposure.bias[1:], -2.4 / EXPOSURE_GAIN)
 
     def forward(self, small: torch.Tensor, wish: Wish) -> Relit:
         """small: (B, 3, T, T) in the network's range."""
@@ -110,24 +105,31 @@ class Light(nn.Module):
         told = torch.cat([torch.logit(spread.clamp(0.003, 0.997)) / 3, asked, seen.mean((2, 3)), seen.std((2, 3))], 1)
         bent = self.tone(told)
         offset, steep = self.curve(bent).split((1, KNOTS - 1), 1)
+        usual = self.usual(wish.modality)
         matched, evened = (MOST_SHARE * torch.sigmoid(self.believed(bent)) * named_light(wish)).split(
             (1, len(LIGHT_SD_PX)), 1
         )
-        lifts = matched * (match(spread, self.usual(wish.modality)) - curve_knots().to(small))
-        lifts = lifts + self.exposed(bent, wish)
-        slopes = (1 + lifts.diff() / curve_knots().to(small).diff()).clamp_min(math.exp(-STEEPEST))
+        lifts = matched * (match(spread, usual) - curve_knots().to(small))
+        slopes = _slopes(lifts)
         slopes = (slopes.log() + STEEPEST * torch.tanh(steep / STEEPEST)).clamp(-STEEPEST, STEEPEST).exp()
+        offset = lifts[:, :1] + OFFSET_GAIN * offset
         even = (evened[:, :, None, None] * unevenness(level)).sum(1, keepdim=True)
         gains = STEEPEST * torch.tanh((self.field(seen) - even) / STEEPEST)
-        return Relit(lifts[:, :1] + OFFSET_GAIN * offset, slopes, gains)
+        told = told_severities(wish)
+        if bool((told > 0).any()):
+            there = (told > 0).any(1, keepdim=True)
+            lifts = likely_curve(curve_knots().to(small), spread, usual, told, wish.index) - curve_knots().to(small)
+            offset = torch.where(there, lifts[:, :1], offset)
+            slopes = torch.where(there, _slopes(lifts), slopes)
+            even_too = wish.named[:, [vocab.KIND_NAMES.index("uneven_illumination")]] > 0
+            gains = torch.where((there & ~even_too)[:, :, None, None], 0.0, gains)
+        return Relit(offset, slopes, gains)
 
-    def exposed(self, bent: torch.Tensor, wish: Wish) -> torch.Tensor:
-        """(B, KNOTS) what undoing the named exposure adds to the knots' levels; nothing where none is named."""
-        further, shares = (EXPOSURE_GAIN * self.exposure(bent)).split((1, FORMS), 1)
-        told = told_severities(wish.named)
-        severities = torch.where(told > 0, (told + MOST_CORRECTION * torch.tanh(further)).clamp(0, 4), told)
-        knots = curve_knots().to(bent)
-        return (MOST_SHARE * torch.sigmoid(shares)[:, :, None] * (undone(knots, severities, wish.index) - knots)).sum(1)
+
+def _slopes(lifts: torch.Tensor) -> torch.Tensor:
+    """(B, KNOTS) what the knots' levels gain -> slopes (B, KNOTS - 1) between them."""
+    steep = 1 + lifts.diff() / curve_knots().to(lifts).diff()
+    return steep.clamp(math.exp(-STEEPEST), math.exp(STEEPEST))
 
 
 def named_light(wish: Wish) -> torch.Tensor:
