@@ -2,8 +2,8 @@
 
 Two curves for each kind: the film's (Hurter and Driffield, 1890) run backwards, and the straight line of a detector or
 a lens that saw too little light or was saturated. Which of them it was, and how far, is decided by Bayes: a told
-severity is off by SEVERITY_SD, and an image is as usual for its modality as clean images are. Nothing here is trained,
-so no subject can be known by heart.
+severity is off by SEVERITY_SD, or wrong altogether, and an image is as usual for its modality as clean images are.
+Nothing here is trained, so no subject can be known by heart.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ END = 1e-4  # of the film's curve, whose ends are infinitely far
 SEVERITY_SD, LEVEL_SD, SHAPE_SD, WHITE, WHITE_SD = 0.4, 0.12, 0.1, 1.03, 0.05
 TRIED = 31  # severities, up to FURTHEST from the told one
 FURTHEST, LEAST = 1.5, 0.2
+DOUBT = 0.05  # probability that a named exposure is none
 
 
 def undone(levels: torch.Tensor, severities: torch.Tensor, modality: torch.Tensor) -> torch.Tensor:
@@ -72,22 +73,24 @@ def undone(levels: torch.Tensor, severities: torch.Tensor, modality: torch.Tenso
 def likely_curve(
     levels: torch.Tensor, spread: torch.Tensor, usual: torch.Tensor, told: torch.Tensor, modality: torch.Tensor
 ) -> torch.Tensor:
-    """Grey levels (N,) -> (B, N) with the exposure undone: mean over both curves and TRIED severities by likelihood.
+    """Grey levels (N,) -> (B, N) with the exposure undone: likely mean over both curves, TRIED severities and none.
 
     spread, usual: (B, Q) quantiles of the image, and of clean images of its modality. told, modality: as in `undone`.
     """
-    tried = told[:, None] + torch.linspace(-FURTHEST, FURTHEST, TRIED, device=told.device)[None, :, None]  # B T 2
-    tried = torch.where(told[:, None] > 0, tried.clamp(LEAST, 4), told[:, None])
-    batch, flat = len(told), tried.flatten(0, 1)
-    each = modality.repeat_interleave(TRIED)
-    made = undone(spread.repeat_interleave(TRIED, 0), flat, each).unflatten(0, (batch, TRIED))  # B T FORMS Q
+    away = torch.linspace(-FURTHEST, FURTHEST, TRIED, device=told.device)
+    tried = torch.where(told[:, None] > 0, (told[:, None] + away[:, None]).clamp(LEAST, 4), 0.0)  # B T 2
+    tried = torch.cat([tried, torch.zeros_like(tried[:, :1])], 1)
+    prior = torch.softmax(-((away / SEVERITY_SD) ** 2) / 2, 0) * (1 - DOUBT)
+    prior = torch.cat([prior, prior.new_tensor([DOUBT])]).log()[:, None]  # T + 1, 1
+    batch, count, flat = len(told), len(prior), tried.flatten(0, 1)
+    each = modality.repeat_interleave(count)
+    made = undone(spread.repeat_interleave(count, 0), flat, each).unflatten(0, (batch, count))  # B T FORMS Q
     off = made - usual[:, None, None]
     shift = off.mean(3)
     misfit = (shift / LEVEL_SD) ** 2 + (off - shift[..., None]).square().mean(3) / SHAPE_SD**2
     misfit = misfit + ((made.amax(3) - WHITE).clamp_min(0) / WHITE_SD) ** 2
-    misfit = misfit + (((tried - told[:, None]) / SEVERITY_SD) ** 2).sum(2, keepdim=True)
-    likely = torch.softmax(-misfit.flatten(1) / 2, 1).view(batch, TRIED, FORMS, 1)
-    return (likely * undone(levels, flat, each).unflatten(0, (batch, TRIED))).sum((1, 2))
+    likely = torch.softmax((prior - misfit / 2).flatten(1), 1).view(batch, count, FORMS, 1)
+    return (likely * undone(levels, flat, each).unflatten(0, (batch, count))).sum((1, 2))
 
 
 def told_severities(wish: Wish) -> torch.Tensor:
