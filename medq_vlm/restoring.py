@@ -97,8 +97,8 @@ def doubtful_exposures(guidance: Guidance) -> tuple[str, ...]:
 
 def without(guidance: Guidance, kinds: Sequence[str]) -> Guidance:
     """The guidance with these kinds no longer among its findings."""
-    kept = [0.0 if name in kinds else 1.0 for name in vocab.KIND_NAMES]
-    return replace(guidance, severities=guidance.severities * np.float32(kept)) if kinds else guidance
+    gone = np.isin(vocab.KIND_NAMES, list(kinds))
+    return replace(guidance, severities=np.where(gone, np.float32(0), guidance.severities)) if kinds else guidance
 
 
 def untreated_warnings(guidance: Guidance) -> tuple[str, ...]:
