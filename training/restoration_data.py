@@ -21,8 +21,8 @@ from training.restoration_texts import Lesson, draw_lesson
 CLEAN = "clean"
 # Of a task; where a modality stands behind the kind, of the kind in that modality.
 WEIGHT = {
-    "noise": 0.15, "noise xray": 2.5, "quantum_mottle": 2.5, "blur": 0.3, "defocus": 1.5, CLEAN: 0.4,
-    "underexposure": 0.4, "overexposure": 0.4, "uneven_illumination": 0.5,
+    "noise": 0.15, "noise xray": 1.0, "blur": 0.3, "defocus": 1.5, CLEAN: 0.4, "underexposure": 0.4,
+    "overexposure": 0.4, "uneven_illumination": 0.5,
 }  # fmt: skip
 BY_MODALITY = ("noise",)  # kinds that are a task of its own in each modality
 STACK_DROPOUT = 0.4  # of the stacks lose their neighbours: a single image must do as well
