@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -26,6 +26,8 @@ DERIVED = (
 )
 NOTHING_DONE = "The image was left as it is: the restoration found nothing to change."
 MODERATE = vocab.SEVERITY_FROM[1]
+NOISES, EXPOSURES = ("noise", "quantum_mottle"), ("underexposure", "overexposure")
+AS_SEVERE = 0.75  # of an exposure's severity: noise from here on may be what the scorer took for it
 REGIONS = 5  # named in the result
 REGION_SIGMA_PX, REGION_FROM = 4.0, 2.0  # smoothing of the change, and how many times the mean one a region is
 Progress = Callable[[int, int], None]
@@ -58,12 +60,15 @@ def restore(
     reason = reason_to_stay(assessment, guidance, description is not None)
     if reason:
         return _as_it_is(sample, guidance, assessment, reason)
+    doubted = doubtful_exposures(guidance) if description is None else ()
+    guidance = without(guidance, doubted)
     # a picture whose modality only the scorer recognised is restored as that modality, and stays as it was read
     made = restorer().restore(replace(sample, modality=guidance.modality), guidance, progress)
     made = replace(made, sample=replace(made.sample, modality=sample.modality))
     judged = invention.check(sample, made, assessment)
     first = NOTHING_DONE if made.unchanged else DERIVED
-    warnings = (first, *made.warnings, *untreated_warnings(guidance), *judged.warnings)
+    doubts = tuple(f"Not treated, for noise may have been taken for it: {vocab.KIND[kind].plain}." for kind in doubted)
+    warnings = (first, *made.warnings, *doubts, *untreated_warnings(guidance), *judged.warnings)
     return Restored(replace(made, warnings=tuple(dict.fromkeys(warnings))), guidance, judged)
 
 
@@ -79,6 +84,21 @@ def reason_to_stay(assessment: Assessment, guidance: Guidance, by_person: bool) 
     if not guidance.treated:
         return "The image was left as it is: nothing was found that the restoration has learnt to treat."
     return ""
+
+
+def doubtful_exposures(guidance: Guidance) -> tuple[str, ...]:
+    """Exposures of a radiograph beside noise that is nearly as severe: undoing one that is not there costs most."""
+    found = guidance.findings
+    noise = max((found.get(kind, 0.0) for kind in NOISES), default=0.0)
+    if guidance.modality not in ("xray", "mammography"):
+        return ()
+    return tuple(kind for kind in EXPOSURES if kind in found and noise >= AS_SEVERE * found[kind])
+
+
+def without(guidance: Guidance, kinds: Sequence[str]) -> Guidance:
+    """The guidance with these kinds no longer among its findings."""
+    gone = np.isin(vocab.KIND_NAMES, list(kinds))
+    return replace(guidance, severities=np.where(gone, np.float32(0), guidance.severities)) if kinds else guidance
 
 
 def untreated_warnings(guidance: Guidance) -> tuple[str, ...]:

@@ -262,6 +262,23 @@ def test_untreated_kinds_are_named() -> None:
     assert any("ring" in words for words in found.restoration.warnings)
 
 
+@pytest.mark.parametrize(
+    ("modality", "found", "description", "left"),
+    [
+        ("xray", {"underexposure": 2.0, "noise": 1.8}, None, True),
+        ("xray", {"underexposure": 2.0, "quantum_mottle": 1.0}, None, False),  # few photons make it, too
+        ("xray", {"underexposure": 2.0, "noise": 1.8}, "moderate underexposure, noise", False),  # a person knows
+        ("fundus", {"underexposure": 2.0, "noise": 2.0}, None, False),
+    ],
+)
+def test_an_exposure_beside_noise_as_severe_is_left_and_told(
+    modality: str, found: dict[str, float], description: str | None, left: bool
+) -> None:
+    made, restorer = restored(assessed(modality, found), description)
+    assert ("underexposure" not in restorer.calls[0].findings) == left
+    assert any("taken for it: underexposure" in words for words in made.restoration.warnings) == left
+
+
 def test_a_picture_is_restored_as_the_modality_that_was_recognised_and_stays_as_it_was_read() -> None:
     seen = []
 

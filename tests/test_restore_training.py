@@ -21,9 +21,9 @@ from medq_vlm.restore.wording import read_findings
 from medq_vlm.schema import ModelError
 from training import export_restorer, restoration_views, train_restorer
 from training.restoration_data import CLEAN, Pairs, collate, draw_example, task_of, with_levels
-from training.restoration_pairs import SPOT_HU, load_pair, main, make_pair, pair_paths, spotted
+from training.restoration_pairs import SPOT_HU, draw_records, load_pair, main, make_pair, pair_paths, spotted
 from training.restoration_texts import draw_lesson, family, instruction, product_text, target_of
-from training.restoration_views import load_views
+from training.restoration_views import load_views, toned
 from training.sources import phantom_content
 from training.train_restorer import restoration_loss
 
@@ -84,6 +84,26 @@ def test_a_network_that_wipes_spots_out_loses_more_than_one_that_leaves_them() -
     noisy = replace(batch, planes=batch.target + 0.1 * torch.randn_like(batch.target))
     wiped, left = (restoration_loss(batch.target + error, noisy)["spot"] for error in (lesion, noise))
     assert float(wiped) > 5 * float(left)
+
+
+def test_kinds_of_too_few_pairs_can_be_drawn_alone() -> None:
+    sample = phantom("xray", 3, 64)
+    for seed in range(20):
+        drawn = [record.kind for record in draw_records(sample, np.random.default_rng(seed), ("noise",))]
+        assert not drawn or "noise" in drawn
+
+
+def test_another_tone_keeps_the_order_of_grey_levels_and_touches_radiographs_alone() -> None:
+    changed = 0
+    for seed in range(12):
+        for modality in ("xray", "fundus"):
+            clean = phantom(modality, seed, 64)
+            bent = toned(clean, np.random.default_rng(seed))
+            order = np.argsort(clean.pixels, axis=None, kind="stable")
+            assert (np.diff(bent.pixels.ravel()[order]) > -1e-6).all()
+            assert modality == "xray" or bent is clean
+            changed += bent is not clean
+    assert 2 <= changed <= 10
 
 
 @pytest.mark.parametrize("kind", ["defocus", "noise"])

@@ -50,11 +50,12 @@ def fit_light(model: RestorationNet, views: Views, check: Views, steps: int, rat
 
 @torch.no_grad()
 def learn_usual_levels(model: RestorationNet, views: Views) -> None:
-    """Solve `light.usual`: embedding of a modality -> mean quantiles of its clean views; unknown: of all."""
+    """Solve `light.usual`: embedding of a modality -> mean quantiles of its clean views, untoned; unknown: of all."""
     share = torch.linspace(0, 1, QUANTILES)
-    clean = torch.from_numpy(views.targets[:, 0].astype(np.float32)).flatten(1)
+    own = [i for i, record in enumerate(views.records) if not record.get("toned")]
+    clean = torch.from_numpy(views.targets[own, 0].astype(np.float32)).flatten(1)
     found = torch.stack([torch.quantile((one - BLACK) / RANGE, share) for one in clean])
-    modality = [record["modality"] for record in views.records]
+    modality = [views.records[i]["modality"] for i in own]
     rows = {name: found[[one == name for one in modality]].mean(0) for name in set(modality)}
     usual = torch.stack([rows.get(name, found.mean(0)) for name in (*vocab.MODALITIES, None)])
     known = torch.cat([model.lead.modality.weight, torch.ones(len(usual), 1)], 1)

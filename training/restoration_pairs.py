@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,29 +102,30 @@ def spotted(sample: ImageSample, rng: np.random.Generator) -> ImageSample:
     return replace(sample, pixels=np.clip(pixels, min(0.0, float(sample.pixels.min())), top).astype(np.float32))
 
 
-def draw_records(sample: ImageSample, rng: np.random.Generator) -> list[DegradationRecord]:
-    """No degradation, one, or two, the first of them always a task of the restorer."""
+def draw_records(sample: ImageSample, rng: np.random.Generator, kinds: Sequence[str] = ()) -> list[DegradationRecord]:
+    """No degradation, one, or two, the first of them one of the restorer's tasks, or of those in `kinds`."""
     modality = str(sample.modality)
     chance = rng.random()
     if chance < CLEAN_SHARE:
         return []
     tasks = tasks_for(modality)
-    weights = np.array([GENERIC_WEIGHT if kind in ("noise", "blur") else 1.0 for kind in tasks])
-    kinds = [str(rng.choice(tasks, p=weights / weights.sum()))]
+    first = [kind for kind in tasks if not kinds or kind in kinds]
+    weights = np.array([GENERIC_WEIGHT if kind in ("noise", "blur") and not kinds else 1.0 for kind in first])
+    drawn = [str(rng.choice(first, p=weights / weights.sum()))]
     if chance < CLEAN_SHARE + TWO_SHARE:
         others = [
             k
             for k in vocab.kinds_for(modality)
             if k not in (*tasks, *GEOMETRIC) and sample.colour | (k != "colour_cast")
         ]
-        pool = others if rng.random() < OTHER_SHARE else [k for k in tasks if k not in kinds]
-        kinds.append(str(rng.choice(pool)))
-        if rng.random() < 0.5 and not set(kinds) & set(others):
-            kinds.reverse()
-    top = 4.0 if len(kinds) == 1 else 3.0
+        pool = others if rng.random() < OTHER_SHARE else [k for k in tasks if k not in drawn]
+        drawn.append(str(rng.choice(pool)))
+        if rng.random() < 0.5 and not set(drawn) & set(others):
+            drawn.reverse()
+    top = 4.0 if len(drawn) == 1 else 3.0
     return [
         degrade.draw(kind, modality, float(rng.uniform(0.8, top)), int(rng.integers(1 << 31)), sample.pixels.shape[1:3])
-        for kind in kinds
+        for kind in drawn
     ]
 
 
@@ -171,11 +173,11 @@ def crop_corner(change: np.ndarray, size: tuple[int, int], rng: np.random.Genera
     return max(corners, key=lambda at: float(change[at[0] : at[0] + h, at[1] : at[1] + w].std()))
 
 
-def make_pair(content: Content, rng: np.random.Generator) -> Pair:
+def make_pair(content: Content, rng: np.random.Generator, kinds: Sequence[str] = ()) -> Pair:
     sample = draw_stack(content, rng)
     if not sample.colour and rng.random() < SPOT_SHARE:
         sample = spotted(sample, rng)
-    records = draw_records(sample, rng)
+    records = draw_records(sample, rng, kinds)
     made = versions(sample, records)
     eight = sample.colour or (sample.bits is not None and sample.bits <= 8)
     if not eight and rng.random() < PICTURE_SHARE:
@@ -207,11 +209,12 @@ def make_pair(content: Content, rng: np.random.Generator) -> Pair:
     )  # fmt: skip
 
 
-def draw_content(pools: dict[str, list[Content]], rng: np.random.Generator, split: str) -> Content:
-    """A modality by weight, then a subject and one of its slices, or a phantom."""
-    names = list(MODALITY_WEIGHT)
+def draw_content(
+    pools: dict[str, list[Content]], rng: np.random.Generator, split: str, names: Sequence[str] = tuple(MODALITY_WEIGHT)
+) -> Content:
+    """One of the modalities by weight, then a subject and one of its slices, or a phantom."""
     weights = np.array([MODALITY_WEIGHT[n] for n in names])
-    modality = str(rng.choice(names, p=weights / weights.sum()))
+    modality = str(rng.choice(list(names), p=weights / weights.sum()))
     pool = pools.get(modality, [])
     if pool and rng.random() > PHANTOM_SHARE:
         groups = sorted({content.group for content in pool})
@@ -254,6 +257,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", choices=("train", "validation"), default="train")
     parser.add_argument("--pairs", type=int, default=2500)
+    parser.add_argument("--modalities", nargs="+", choices=tuple(MODALITY_WEIGHT), default=tuple(MODALITY_WEIGHT))
+    parser.add_argument("--kinds", nargs="+", default=(), help="first kinds alone, for tasks that have too few pairs")
     parser.add_argument("--first", type=int, default=0, help="number of the first pair")
     parser.add_argument("--step", type=int, default=1, help="every n-th pair: one process per core")
     args = parser.parse_args(argv)
@@ -264,7 +269,7 @@ def main(argv: list[str] | None = None) -> None:
         if not path.exists():
             rng = np.random.default_rng([number, zlib.crc32(f"restore/{args.split}".encode())])
             while True:
-                pair = make_pair(draw_content(pools, rng, args.split), rng)
+                pair = make_pair(draw_content(pools, rng, args.split, args.modalities), rng, args.kinds)
                 middle = pair.planes if pair.record["colour"] else pair.planes[len(pair.planes) // 2]
                 if np.abs(middle.astype(np.float32) - pair.targets[0]).mean() < LARGEST_ERROR:
                     break

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count, islice
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 
 from medq_vlm import degrade, vocab
+from medq_vlm.degrade.sample import intensity_scale
 from medq_vlm.phantoms import phantom
 from medq_vlm.restore.bands import thumbnail
 from medq_vlm.restore.scaling import slice_scale
@@ -38,6 +40,10 @@ FIRST_SEED = 5_000_000
 PHANTOM_SHARE = 0.3
 EXPORT_SHARE = 0.4  # of images with more than eight bits
 CLEAN_SHARE, TWO_SHARE, OTHER_SHARE = 0.12, 0.25, 0.15  # OTHER: no kind of light at all
+TONE_SHARE = 0.5  # of clean radiographs get another tone: a stranger's grey levels are not those of our subjects
+TONED = ("xray", "mammography")
+SHIFT_SD, FACTOR_SD = 0.7, 0.35  # of the logit's shift, and of the binary logarithm of its factor
+BLACK_UP_TO, WHITE_FROM = 0.1, 0.7  # levels at which black and white may come to lie
 MODALITY_WEIGHT = {
     "xray": 3.0, "mammography": 0.6, "fundus": 1.2, "endoscopy": 1.2, "histopathology": 1.2, "dermoscopy": 0.8,
     "oct": 0.8, "ct": 0.2, "mr": 0.3, "pet": 0.2,
@@ -50,10 +56,25 @@ class Views:
 
     degraded: np.ndarray  # (N, 3, T, T) float16
     targets: np.ndarray  # (N, 3, 3, T, T) float16: clean, without the first kind, without the second; zeros: no such
-    records: list[dict[str, Any]]  # modality, anatomy, kinds, severities, boxes, source, group
+    records: list[dict[str, Any]]  # modality, anatomy, kinds, severities, boxes, source, group, toned
 
     def __len__(self) -> int:
         return len(self.records)
+
+
+def toned(sample: ImageSample, rng: np.random.Generator) -> ImageSample:
+    """A radiograph on another monotone curve: grey levels stay in order, their histogram does not tell the subject."""
+    if sample.modality not in TONED or rng.random() > TONE_SHARE:
+        return sample
+    scale = intensity_scale(sample)
+    level = (sample.pixels - scale.black) / (scale.white - scale.black)
+    inside = np.clip(level, 1e-3, 1 - 1e-3)
+    bent = 2 ** rng.normal(0, FACTOR_SD) * np.log(inside / (1 - inside)) + rng.normal(0, SHIFT_SD)
+    black, white = BLACK_UP_TO * rng.random() ** 2, 1 - (1 - WHITE_FROM) * rng.random() ** 2
+    level = black + (white - black) / (1 + np.exp(-bent)) + (level - inside)
+    pixels = (scale.black + level * (scale.white - scale.black)).astype(np.float32)
+    stored = np.array_equal(sample.pixels, np.round(sample.pixels))
+    return replace(sample, pixels=np.round(pixels) if stored else pixels)
 
 
 def draw_records(sample: ImageSample, rng: np.random.Generator) -> list[DegradationRecord]:
@@ -81,7 +102,8 @@ def draw_records(sample: ImageSample, rng: np.random.Generator) -> list[Degradat
 
 def make_view(content: Content, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, dict[str, Any]] | None:
     """Degraded (3, T, T), targets (3, 3, T, T) and record; None for what became a blank image."""
-    sample = _small(draw_stack(content, rng))
+    own = _small(draw_stack(content, rng))
+    sample = toned(own, rng)
     records = draw_records(sample, rng)
     made = versions(sample, records)
     eight = sample.colour or (sample.bits is not None and sample.bits <= 8)
@@ -96,7 +118,7 @@ def make_view(content: Content, rng: np.random.Generator) -> tuple[np.ndarray, n
     record = {
         "modality": sample.modality, "anatomy": sample.anatomy, "kinds": [r.kind for r in records],
         "severities": [r.severity for r in records], "boxes": [None for _ in records], "source": content.source,
-        "group": content.group,
+        "group": content.group, "toned": sample is not own,
     }  # fmt: skip
     return small[0].astype(np.float16), targets.astype(np.float16), record
 
@@ -119,11 +141,12 @@ def phantom_of(modality: str, number: int, split: str) -> Content:
     return Content(phantom(modality, seed, SIDE_PX), "phantom", group, split)
 
 
-def draw_content(pools: dict[str, list[Content]], rng: np.random.Generator, split: str) -> Content:
-    """A modality by weight, then a source or the phantoms, then one of its images."""
-    names = list(MODALITY_WEIGHT)
+def draw_content(
+    pools: dict[str, list[Content]], rng: np.random.Generator, split: str, names: Sequence[str] = tuple(MODALITY_WEIGHT)
+) -> Content:
+    """One of the modalities by weight, then a source or the phantoms, then one of its images."""
     weights = np.array([MODALITY_WEIGHT[name] for name in names])
-    modality = str(rng.choice(names, p=weights / weights.sum()))
+    modality = str(rng.choice(list(names), p=weights / weights.sum()))
     sources = sorted({content.source for content in pools[modality]})
     if not sources or rng.random() <= PHANTOM_SHARE:
         return phantom_of(modality, int(rng.integers(PHANTOMS)), split)
@@ -132,14 +155,16 @@ def draw_content(pools: dict[str, list[Content]], rng: np.random.Generator, spli
     return members[int(rng.integers(len(members)))]
 
 
-def write_file(path: Path, first: int, views: int, pools: dict[str, list[Content]], split: str) -> None:
+def write_file(
+    path: Path, first: int, views: int, pools: dict[str, list[Content]], split: str, modalities: Sequence[str]
+) -> None:
     """`views` views from number `first` on as one file."""
     made = []
     for number in range(first, first + views):
         rng = np.random.default_rng([number, zlib.crc32(f"views/{split}".encode())])
         view = None
         while view is None:
-            view = make_view(draw_content(pools, rng, split), rng)
+            view = make_view(draw_content(pools, rng, split, modalities), rng)
         made.append(view)
     partial = path.with_suffix(".partial.npz")
     degraded, targets, records = zip(*made, strict=True)
@@ -167,6 +192,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--split", choices=("train", "validation"), default="train")
     parser.add_argument("--views", type=int, default=8000)
+    parser.add_argument("--modalities", nargs="+", choices=tuple(MODALITY_WEIGHT), default=tuple(MODALITY_WEIGHT))
     parser.add_argument("--first", type=int, default=0, help="number of the first file")
     parser.add_argument("--step", type=int, default=1, help="every n-th file: one process per core")
     args = parser.parse_args(argv)
@@ -176,7 +202,7 @@ def main(argv: list[str] | None = None) -> None:
         path = args.out / f"{args.split}_{number:04d}.npz"
         if not path.exists():
             views = min(FILE_VIEWS, args.views - number * FILE_VIEWS)
-            write_file(path, number * FILE_VIEWS, views, pools, args.split)
+            write_file(path, number * FILE_VIEWS, views, pools, args.split, args.modalities)
             print(path.name, flush=True)
 
 

@@ -4,7 +4,8 @@ Both are closed forms that a small network fills in: a wrong exposure is a monot
 uneven light a smooth factor (retinex: Land and McCann, J. Opt. Soc. Am. 61:1, 1971). Nothing else can come out of
 them, so no detail can be invented here, and a view of 64 x 64 pixels is enough to learn them. Where a fault of light is
 named, the network starts from what needs no training, histogram matching to the modality's usual levels and division by
-the smoothed light: it decides how much of each to believe, and bends the result.
+the smoothed light: it decides how much of each to believe, and bends the result. Where an exposure is named whose curve
+can be run backwards, exposure.py finds that curve, and the network's own is not asked.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import nn
 
 from medq_vlm import vocab
 from medq_vlm.restore.bands import PLANES, THUMBNAIL_PX
+from medq_vlm.restore.exposure import likely_curve, told_severities
 from medq_vlm.restore.guidance import KINDS
 from medq_vlm.restore.tasks import LIGHT_KINDS
 from medq_vlm.restore.text import MODALITY_WIDTH, NAMED, Wish
@@ -103,15 +105,31 @@ class Light(nn.Module):
         told = torch.cat([torch.logit(spread.clamp(0.003, 0.997)) / 3, asked, seen.mean((2, 3)), seen.std((2, 3))], 1)
         bent = self.tone(told)
         offset, steep = self.curve(bent).split((1, KNOTS - 1), 1)
+        usual = self.usual(wish.modality)
         matched, evened = (MOST_SHARE * torch.sigmoid(self.believed(bent)) * named_light(wish)).split(
             (1, len(LIGHT_SD_PX)), 1
         )
-        lifts = matched * (match(spread, self.usual(wish.modality)) - curve_knots().to(small))
-        slopes = (1 + lifts.diff() / curve_knots().to(small).diff()).clamp_min(math.exp(-STEEPEST))
+        lifts = matched * (match(spread, usual) - curve_knots().to(small))
+        slopes = _slopes(lifts)
         slopes = (slopes.log() + STEEPEST * torch.tanh(steep / STEEPEST)).clamp(-STEEPEST, STEEPEST).exp()
+        offset = lifts[:, :1] + OFFSET_GAIN * offset
         even = (evened[:, :, None, None] * unevenness(level)).sum(1, keepdim=True)
         gains = STEEPEST * torch.tanh((self.field(seen) - even) / STEEPEST)
-        return Relit(lifts[:, :1] + OFFSET_GAIN * offset, slopes, gains)
+        told = told_severities(wish)
+        if bool((told > 0).any()):
+            there = (told > 0).any(1, keepdim=True)
+            lifts = likely_curve(curve_knots().to(small), spread, usual, told, wish.index) - curve_knots().to(small)
+            offset = torch.where(there, lifts[:, :1], offset)
+            slopes = torch.where(there, _slopes(lifts), slopes)
+            even_too = wish.named[:, [vocab.KIND_NAMES.index("uneven_illumination")]] > 0
+            gains = torch.where((there & ~even_too)[:, :, None, None], 0.0, gains)
+        return Relit(offset, slopes, gains)
+
+
+def _slopes(lifts: torch.Tensor) -> torch.Tensor:
+    """(B, KNOTS) what the knots' levels gain -> slopes (B, KNOTS - 1) between them."""
+    steep = 1 + lifts.diff() / curve_knots().to(lifts).diff()
+    return steep.clamp(math.exp(-STEEPEST), math.exp(STEEPEST))
 
 
 def named_light(wish: Wish) -> torch.Tensor:

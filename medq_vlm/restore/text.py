@@ -29,6 +29,7 @@ class Wish:
     named: torch.Tensor  # (B, NAMED): severity, whether, and severity by the text, 0 to 1
     text: torch.Tensor  # (B, word_width)
     modality: torch.Tensor  # (B, MODALITY_WIDTH)
+    index: torch.Tensor  # (B,) of the modality
 
 
 class TextReader(nn.Module):
@@ -73,7 +74,7 @@ class Lead(nn.Module):
         vector, stated = self.reader(guidance.tokens)
         level = guidance.severities / 4
         named = torch.cat([level, (level > 0).float(), stated / 4], 1)
-        return Wish(named, vector, self.modality(guidance.modality))
+        return Wish(named, vector, self.modality(guidance.modality), guidance.modality)
 
     def forward(self, wish: Wish, seen: torch.Tensor) -> torch.Tensor:
         """`seen` (B, 2 context_width + LEVELS): pooled features and band levels of the whole. Returns (B, width)."""
