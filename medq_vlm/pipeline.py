@@ -24,7 +24,7 @@ from medq_vlm.encoder.volume import thumb
 from medq_vlm.evidence.statistics import features
 from medq_vlm.report.describe import describe
 from medq_vlm.schema import Assessment, Finding, ImageSample, MedQError, Recognised
-from medq_vlm.slice_scores import SliceScores, mean_attributes, rows, worst_utility
+from medq_vlm.slice_scores import BINS, DOUBT, SliceScores, held_back, mean_attributes, notes, rows, warp, worst_utility
 
 if TYPE_CHECKING:
     from medq_vlm.language.talker import Subject, Talker
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 Prompt = tuple[str, str]  # what a good image would be, what a bad one
-BINS = np.linspace(0.0, 4.0, vocab.SCORE_BINS)
 SMALLEST_SIDE_PX = 32
 
 
@@ -244,14 +243,15 @@ class MedQ:
         by_image = dict(zip(vocab.MODALITIES, blind.modality[0].softmax(-1).tolist(), strict=True))
         modality = sample.modality or max(by_image, key=lambda name: by_image[name])
         reason = self._refusal(sample, index, float(blind.medical.sigmoid()))
-        scores = self._slice_scores(index, told, by_image, modality, reason, view)
+        doubtful = sample.modality is None and float(blind.medical.sigmoid()) < DOUBT
+        scores = self._slice_scores(index, told, by_image, modality, reason, view, doubtful)
         return replace(
             scores,
             queries=told.queries[0].numpy(),
             embed=plain.embed[0].numpy(),
             utility=float(plain.utility.sigmoid()),
             thumb=None if sample.slices == 1 else self._thumb(view),
-            undescribed=float(self._distribution(plain) @ BINS),
+            undescribed=float(self._distribution(plain, doubtful) @ BINS),
             demand=dict(zip(vocab.ATTRIBUTES, told.demand[0].exp().tolist(), strict=True)),
         )
 
@@ -266,18 +266,20 @@ class MedQ:
             kept = self._read_prior = (model, text, model.read_prior([text]))
         return kept[2]
 
-    def _distribution(self, out: Outputs) -> np.ndarray:
-        """Calibrated distribution over BINS, (21,)."""
+    def _distribution(self, out: Outputs, doubtful: bool) -> np.ndarray:
+        """Calibrated distribution over BINS, (21,), held back where it may be no medical image."""
         calibration = self.checkpoint.calibration
         raw = out.score[0].softmax(-1).double().numpy()
-        return warp(raw, np.interp(BINS, calibration.score_raw, calibration.score_to))
+        found = warp(raw, np.interp(BINS, calibration.score_raw, calibration.score_to))
+        return held_back(found) if doubtful else found
 
     def _slice_scores(
         self, index: int, out: Outputs, by_image: dict[str, float], modality: str, reason: str, view: Canonical,
+        doubtful: bool,
     ) -> SliceScores:  # fmt: skip
         calibration = self.checkpoint.calibration
         raw = out.score[0].softmax(-1).double().numpy()
-        distribution = self._distribution(out)
+        distribution = self._distribution(out, doubtful)
         score = float(distribution @ BINS)
         spread = float(np.sqrt((BINS - raw @ BINS) ** 2 @ raw))
         half = calibration.interval_scale * max(0.05, spread)
@@ -301,6 +303,7 @@ class MedQ:
             reason=reason,
             box=view.box,
             body_share=float(view.mask.mean()),
+            doubtful=doubtful,
         )
 
     def _refusal(self, sample: ImageSample, index: int, medical: float) -> str:
@@ -365,19 +368,7 @@ class MedQ:
     def _notes(self, encoded: EncodedImage) -> tuple[str, ...]:
         """What stands out among the slices, and what the acquisition description changed."""
         told = stack.warnings(encoded.sample, encoded.stack, encoded.able)
-        return told + purpose.note(encoded.able, encoded.stack.weights.tolist())
-
-
-def warp(distribution: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Move the mass of each bin to a new position and share it between the two bins around it; the mean is exact."""
-    step = BINS[1]
-    place = np.clip(positions, 0.0, 4.0) / step
-    low = np.minimum(place.astype(int), len(BINS) - 2)
-    share = place - low
-    out = np.zeros(len(BINS))
-    np.add.at(out, low, distribution * (1 - share))
-    np.add.at(out, low + 1, distribution * share)
-    return out
+        return told + notes(encoded.able) + purpose.note(encoded.able, encoded.stack.weights.tolist())
 
 
 def _modality_id(name: str) -> int:

@@ -9,7 +9,13 @@ import numpy as np
 
 from medq_vlm import vocab
 
+BINS = np.linspace(0.0, 4.0, vocab.SCORE_BINS)
 TASK = "finding faint lesions"  # of training/task_loss.py
+DOUBT = 0.7  # probability of a medical image below which, without a claim, nothing is called good ...
+BEST_IN_DOUBT = 2.4  # ... but at best this
+HELD_BACK = (
+    "It is not certain that this is a medical image, so it is called usable at best; if it is one, name its modality."
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,29 @@ class SliceScores:
     embed: np.ndarray | None = None  # (E,) what meets the text of a prompt
     undescribed: float | None = None  # score without the acquisition description
     demand: dict[str, float] | None = None  # attribute: how much more (above 1) the description asks of it than usual
+    doubtful: bool = False  # it may be no medical image, and nobody says what it is: `held_back`
+
+
+def held_back(distribution: np.ndarray) -> np.ndarray:
+    """A distribution (21,) without what is better than usable: a photograph past the gate must not be called good."""
+    return warp(distribution, np.minimum(BINS, BEST_IN_DOUBT))
+
+
+def notes(scored: Sequence[SliceScores]) -> tuple[str, ...]:
+    """A sentence where slices were held back."""
+    return (HELD_BACK,) if any(s.doubtful for s in scored) else ()
+
+
+def warp(distribution: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Move the mass of each bin to a new position and share it between the two bins around it; the mean is exact."""
+    step = BINS[1]
+    place = np.clip(positions, 0.0, 4.0) / step
+    low = np.minimum(place.astype(int), len(BINS) - 2)
+    share = place - low
+    out = np.zeros(len(BINS))
+    np.add.at(out, low, distribution * (1 - share))
+    np.add.at(out, low + 1, distribution * share)
+    return out
 
 
 def rows(scored: Sequence[SliceScores], weights: np.ndarray) -> tuple[dict[str, float], ...]:

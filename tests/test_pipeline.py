@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pydicom.data import get_testdata_file
 
 from medq_vlm import checkpoint, io, report, vocab
 from medq_vlm.degrade.sample import degrade_sample
 from medq_vlm.phantoms import not_medical, phantom, phantom_volume
-from medq_vlm.pipeline import BINS, MedQ, warp
+from medq_vlm.pipeline import MedQ
 from medq_vlm.schema import ImageSample, ModelError
+from medq_vlm.slice_scores import BEST_IN_DOUBT, BINS, DOUBT, HELD_BACK, held_back, warp
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +130,32 @@ def test_warping_the_distribution_moves_its_mean_exactly() -> None:
     moved = warp(mass, places)
     assert moved.sum() == pytest.approx(1.0)
     assert moved @ BINS == pytest.approx(mass @ places)
+
+
+def test_what_may_be_no_medical_image_is_never_called_good() -> None:
+    certain = np.eye(21)[20]
+    assert held_back(certain) @ BINS == pytest.approx(BEST_IN_DOUBT)
+    assert vocab.verdict_word(BEST_IN_DOUBT) == "usable"
+    low = np.eye(21)[3]
+    assert np.allclose(held_back(low), low)
+
+
+def test_a_doubtful_image_is_held_back_until_somebody_says_what_it_is() -> None:
+    model = MedQ.load()  # its own: the gate is turned
+    gate = model.checkpoint.model.gate
+    assert gate is not None
+    sample = replace(phantom("fundus", seed=1, size=256), modality=None)
+    with torch.no_grad():
+        gate.weigh.weight.zero_()
+        gate.weigh.bias.fill_(0.5)
+        model.checkpoint.model.to_medical.weight.zero_()
+        model.checkpoint.model.to_medical.bias.zero_()
+    assert model.checkpoint.calibration.bar(False) < 1 / (1 + np.exp(-0.5)) < DOUBT
+    doubted, claimed = model.assess_sample(sample), model.assess_sample(replace(sample, modality="fundus"))
+    assert doubted.score is not None and claimed.score is not None
+    assert doubted.score <= BEST_IN_DOUBT < claimed.score
+    assert HELD_BACK in doubted.warnings and HELD_BACK not in claimed.warnings
+    report.validate(doubted.to_dict())
 
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:
