@@ -118,10 +118,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--opinion", type=Path, required=True, help="--out of training.train_opinion")
     parser.add_argument("--base", default="nano")
-    parser.add_argument("--leave", nargs="*", default=[], help="the sources that did not train it")
-    parser.add_argument(
-        "--features", type=Path, default=Path("runs/opinion"), help="where the scorer's features are kept"
-    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="folder of weights to put the opinion into")
     args = parser.parse_args(argv)

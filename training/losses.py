@@ -51,16 +51,19 @@ def rank_loss(score: torch.Tensor, quality: torch.Tensor, quad: torch.Tensor, me
     return F.softplus(-3.0 * (score[:, None] - score[None, :])[pairs]).mean()
 
 
+def kinds_loss(kinds: torch.Tensor, labels: Labels) -> torch.Tensor:
+    """Cross entropy of severity logits (B, K, 5) over the kinds that each medical image's modality can have."""
+    valid = VALID.to(labels.modality.device)[labels.modality.clamp(min=0)] & (labels.medical > 0)[:, None]
+    per_kind = soft_cross_entropy(kinds, soft_levels(labels.severities, 5, 1.0))
+    kind_weight = valid * torch.where(labels.severities > 0, PRESENT_WEIGHT, 1.0)
+    return (per_kind * kind_weight).sum() / valid.sum().clamp(min=1)
+
+
 def quality_loss(out: Outputs, labels: Labels) -> dict[str, torch.Tensor]:
     """All terms, weighted; the sum is what is minimised."""
     medical = labels.medical > 0
     weight = medical.float() / medical.float().sum().clamp(min=1)
     score = (score_loss(out.score, labels.quality) * weight).sum()
-
-    valid = VALID.to(labels.modality.device)[labels.modality.clamp(min=0)] & medical[:, None]
-    per_kind = soft_cross_entropy(out.kinds, soft_levels(labels.severities, 5, 1.0))
-    kind_weight = valid * torch.where(labels.severities > 0, PRESENT_WEIGHT, 1.0)
-    kinds = (per_kind * kind_weight).sum() / valid.sum().clamp(min=1)
 
     seen = (labels.given == UNKNOWN) & (labels.modality >= 0)
     modality = _masked_ce(out.modality, labels.modality, seen)
@@ -70,7 +73,7 @@ def quality_loss(out: Outputs, labels: Labels) -> dict[str, torch.Tensor]:
     foreign = (F.binary_cross_entropy_with_logits(out.medical, labels.medical, reduction="none") * unseen).sum()
     return {
         "score": score,
-        "kinds": 2.0 * kinds,
+        "kinds": 2.0 * kinds_loss(out.kinds, labels),
         "modality": 0.2 * modality,
         "anatomy": 0.1 * anatomy,
         "attributes": 0.3 * attribute,

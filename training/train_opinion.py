@@ -4,7 +4,7 @@
 
 Two passes, the first resumable: its layers and head on single tiles, then its head on the looks of several tiles, as
 at inference. The scorer stays as it is; training.join_opinion puts the two together. --batch 8 --minutes 0.1 is a run
-that tests the whole way.
+that tests the whole way. On the CPU alone so far.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from medq_vlm.encoder.scorer import Scorer
 from training.data import Labels, Shards, _three, decode
 from training.fit_head import TOWER_BATCH, _some
 from training.loop import MovingAverage, load_state, save_state, warm_cosine
-from training.losses import PRESENT_WEIGHT, VALID, rank_loss, score_loss, soft_cross_entropy, soft_levels
+from training.losses import kinds_loss, rank_loss, score_loss
 from training.synthesize import VERSIONS
 from training.train_quality import one_ahead
 from training.validation import Figures
@@ -41,18 +42,16 @@ HEAD_TILES, HEAD_QUADS, HEAD_EPOCHS, HEAD_RATE = 4, 32, 6, 1e-3
 LOOK_SAMPLES, LOOK_TILES = 8, 32  # images, and their tiles, that are looked at together
 CHECKED = 1024  # validation versions of a report
 BINS = torch.linspace(0, 4, vocab.SCORE_BINS)
+Batch = tuple[tuple[torch.Tensor, torch.Tensor], Labels]
 
 
 def opinion_loss(score: torch.Tensor, kinds: torch.Tensor, labels: Labels) -> dict[str, torch.Tensor]:
     """The scorer's terms (training/losses.py) that an opinion has: logits (B, 21) and (B, K, 5)."""
     medical = labels.medical > 0
     weight = medical.float() / medical.float().sum().clamp(min=1)
-    valid = VALID[labels.modality.clamp(min=0)] & medical[:, None]
-    per_kind = soft_cross_entropy(kinds, soft_levels(labels.severities, 5, 1.0))
-    kind_weight = valid * torch.where(labels.severities > 0, PRESENT_WEIGHT, 1.0)
     return {
         "score": (score_loss(score, labels.quality) * weight).sum(),
-        "kinds": 2.0 * (per_kind * kind_weight).sum() / valid.sum().clamp(min=1),
+        "kinds": 2.0 * kinds_loss(kinds, labels),
         "rank": 0.5 * rank_loss(score.softmax(-1) @ BINS, labels.quality, labels.quad, labels.medical),
     }
 
@@ -125,8 +124,8 @@ def training_samples(args: argparse.Namespace) -> tuple[Shards, np.ndarray]:
     return data, ~np.isin(data.labels["source"], args.leave)
 
 
-def batches(data: Shards, keep: np.ndarray, size: int, rng: np.random.Generator):  # type: ignore[no-untyped-def]
-    """One epoch of views and labels of the quads that train."""
+def batches(data: Shards, keep: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """One epoch of views, (B, 3, t, t) and (B, 3, g, g), and labels of the quads that train."""
     quads = rng.permutation(np.flatnonzero(keep.reshape(-1, VERSIONS).all(1)))
     index = (quads[:, None] * VERSIONS + np.arange(VERSIONS)).ravel()
     for k in range(0, len(index) - size + 1, size):

@@ -136,7 +136,12 @@ def pool(maps: list[torch.Tensor]) -> torch.Tensor:
     """
     parts: list[torch.Tensor] = []
     for stage in maps[:-1]:
-        flat = stage.flatten(2)
-        parts += [flat.mean(2), (flat.var(2, correction=0) + 1e-5).sqrt()]
+        parts += moments(stage)
     parts.append(maps[-1].mean((2, 3)))
     return torch.cat(parts, 1)
+
+
+def moments(stage: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of a map's channels: (B, C, h, w) -> (B, C) each."""
+    flat = stage.flatten(2)
+    return flat.mean(2), (flat.var(2, correction=0) + 1e-5).sqrt()

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from medq_vlm import vocab
+from medq_vlm.encoder.backbone import moments
 
 EARLY_BLOCKS = 2  # of the trunk, to stride 4: shared with the scorer's tower
 LATE_BLOCKS = 3  # to stride 16; what comes after knows contents, not quality
@@ -51,8 +52,7 @@ class SecondOpinion(nn.Module):
 
     def forward(self, stats: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
         """Statistics (B, F), prior (B, E) -> logarithm of the mean distribution (B, 21)."""
-        each = torch.stack([network(stats) + self.asked(prior) for network in self.networks])  # N B 21
-        return each.log_softmax(-1).logsumexp(0) - math.log(len(self.networks))
+        return consensus([network(stats) + self.asked(prior) for network in self.networks])
 
 
 class TowerOpinion(nn.Module):
@@ -87,11 +87,7 @@ class TowerOpinion(nn.Module):
             x = layer(x)
             if number in self.ends:
                 stages.append(x)
-        parts = []
-        for stage in stages:
-            flat = stage.flatten(2)
-            parts += [flat.mean(2), (flat.var(2, correction=0) + 1e-5).sqrt()]
-        found: torch.Tensor = self.look_in(torch.cat(parts, 1))
+        found: torch.Tensor = self.look_in(torch.cat([part for stage in stages for part in moments(stage)], 1))
         return found
 
     def forward(

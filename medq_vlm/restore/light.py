@@ -115,10 +115,12 @@ class Light(nn.Module):
         offset = lifts[:, :1] + OFFSET_GAIN * offset
         even = (evened[:, :, None, None] * unevenness(level)).sum(1, keepdim=True)
         gains = STEEPEST * torch.tanh((self.field(seen) - even) / STEEPEST)
-        told = told_severities(wish)
-        if bool((told > 0).any()):
-            there = (told > 0).any(1, keepdim=True)
-            lifts = likely_curve(curve_knots().to(small), spread, usual, told, wish.index) - curve_knots().to(small)
+        severities = told_severities(wish)
+        if bool((severities > 0).any()):
+            there = (severities > 0).any(1, keepdim=True)
+            lifts = likely_curve(curve_knots().to(small), spread, usual, severities, wish.index) - curve_knots().to(
+                small
+            )
             offset = torch.where(there, lifts[:, :1], offset)
             slopes = torch.where(there, _slopes(lifts), slopes)
             even_too = wish.named[:, [vocab.KIND_NAMES.index("uneven_illumination")]] > 0
