@@ -26,6 +26,7 @@ from eval.tables import table
 from medq_vlm.config import ViewConfig
 from medq_vlm.schema import IngestError, MedQError
 
+TABLE = "kind and strength known"  # what the severity table says of the case: no reader of pixels knows that much
 PART_COLUMNS = (
     "SRCC",
     f"SRCC of {baselines.STATISTICS}",
@@ -118,7 +119,7 @@ def summarise(scored: Scored, resample: summary.Resampling) -> dict[str, Any]:
     rated = scored.take(np.isin(scored.content, np.unique(scored.content[~scored.clean])))
     if not len(rated):
         raise MedQError("No image of the manifest could be read and degraded, so there is nothing to evaluate.")
-    measures = {"MedQ": rated.score} | rated.baselines
+    measures = {"MedQ": rated.score} | rated.baselines | {TABLE: rated.table_quality}
     return {
         "overall": summary.quality_numbers(rated, rated.score, resample) | summary.model_numbers(rated, resample),
         "gain": {name: summary.gain_over(rated, name, resample) for name in rated.baselines},
@@ -137,7 +138,7 @@ def report(numbers: dict[str, Any]) -> str:
     parts = [
         f"{numbers['images']} clean images, {numbers['cases']} cases, {numbers['intervals']}",
         "Overall\n" + table(("measure", "MedQ"), list(overall.items())),
-        "Beside the baselines (PSNR, SSIM, VIF and HaarPSI see the clean original)\n"
+        "Beside the baselines (PSNR, SSIM, VIF and HaarPSI see the clean original, the last row the recipe)\n"
         + nested("measure", numbers["measures"]),
         "SRCC of MedQ minus SRCC of\n" + table(("baseline", "gain"), list(numbers["gain"].items())),
         "By modality\n" + nested("modality", numbers["by modality"], PART_COLUMNS),

@@ -133,6 +133,7 @@ def test_evaluation_of_held_out_sources_gives_every_table(manifest: Path) -> Non
     assert len(numbers["unreadable"]) == 1 and "broken.dcm" in numbers["unreadable"][0]
     assert {"BRISQUE-class", "NIQE-class", baselines.STATISTICS, "VIF"} <= set(numbers["gain"])
     assert numbers["clean"]["modality recognised"].value == 1
+    assert numbers["measures"][run_scores.TABLE]["ladder ordering"].value == 1
     text = run_scores.report(numbers)
     assert "By kind" in text and "SRCC" in text and "Not read" in text
 
