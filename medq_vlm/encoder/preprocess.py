@@ -170,7 +170,7 @@ def _binomial(x: torch.Tensor, step: int) -> torch.Tensor:
     for dim in (2, 3):
         n = x.shape[dim] - 4 * step
         a, b, c, d, e = (x.narrow(dim, k * step, n) for k in range(5))
-        x = (a + e + 4.0 * (b + d) + 6.0 * c) / 16.0
+        x = (a + e).add_(b + d, alpha=4.0).add_(c, alpha=6.0).mul_(1.0 / 16.0)
     return x
 
 
