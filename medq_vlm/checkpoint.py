@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from medq_vlm import vocab
 from medq_vlm.config import ScorerConfig, ViewConfig, VolumeConfig, from_dict
 from medq_vlm.encoder import foreign
+from medq_vlm.encoder.folded import fold
 from medq_vlm.encoder.scorer import Scorer
 from medq_vlm.encoder.tokenizer import VOCAB_SIZE
 from medq_vlm.encoder.volume import VolumeHead
@@ -158,8 +159,13 @@ def save_volume_head(folder: Path, head: VolumeHead, record: dict[str, Any]) -> 
 
 
 def placed(loaded: Checkpoint) -> Checkpoint:
-    """On the GPU, where there is one, when the towers are not ours; ours stay on the CPU, where they were measured."""
-    if not foreign.is_foreign(loaded.model.config.clip) or not torch.cuda.is_available():
+    """Ready to score: ours folded and on the CPU, where they were measured; other towers on the GPU, if there is one.
+
+    What is folded is neither trained nor saved again.
+    """
+    if not foreign.is_foreign(loaded.model.config.clip):
+        return replace(loaded, model=fold(loaded.model))
+    if not torch.cuda.is_available():
         return loaded
     return replace(loaded, model=loaded.model.cuda(), anchors=loaded.anchors.cuda())
 

@@ -43,6 +43,7 @@ class EncodedImage:
     sample: ImageSample
     scored: tuple[SliceScores, ...]
     stack: stack.Stack  # of the slices that count: `able`
+    read: predict.EncodedSlice | None = field(default=None, compare=False, repr=False)  # of the only slice
     subjects: list[Subject] = field(default_factory=list, init=False, compare=False, repr=False)  # the last spoken of
 
     @property
@@ -131,10 +132,12 @@ class MedQ:
         """Score every slice; the result answers any number of questions."""
         scored = []
         for index in range(sample.slices):
-            scored.append(self.score_slice(sample, index))
+            scores, read = self._score(sample, index, windows=sample.slices == 1)
+            scored.append(scores)
             if progress is not None:
                 progress(index + 1, sample.slices)
-        return EncodedImage(sample, tuple(scored), stack.look(sample, able(scored), self.checkpoint.volume))
+        looked = stack.look(sample, able(scored), self.checkpoint.volume)
+        return EncodedImage(sample, tuple(scored), looked, read if sample.slices == 1 else None)
 
     def assess_encoded(self, encoded: EncodedImage, prompts: Sequence[Prompt] = ()) -> Assessment:
         """The assessment of an encoded image; `prompts` are (good, bad) texts in the user's own words."""
@@ -205,35 +208,39 @@ class MedQ:
     def _encoded(self, image: ImageSample | EncodedImage) -> EncodedImage:
         return image if isinstance(image, EncodedImage) else self.encode(image)
 
-    def heat(self, sample: ImageSample, scores: SliceScores, kind: str) -> np.ndarray:
+    def heat(
+        self, sample: ImageSample, scores: SliceScores, kind: str, read: predict.EncodedSlice | None = None
+    ) -> np.ndarray:
         """Where `kind` shows on a scored slice: float32 (H, W) of the native slice, 0 to 1, 0 outside the body box.
 
-        Reads the slice once more: keeping the towers' maps of every slice of a volume would cost gigabytes.
+        Reads the slice once more unless it is given as `read`: what a whole volume's windows say would be too much.
         """
         loaded = self.checkpoint
-        view, encoded = self._encode(loaded, sample, scores.index)
+        encoded = read or self._encode(loaded, sample, scores.index, windows=True)[1]
         heat = predict.heat_map(
-            loaded.model, view, encoded, _modality_id(scores.modality), loaded.anchors, vocab.KIND_NAMES.index(kind),
-            loaded.view,
-        )  # fmt: skip
-        x0, y0, x1, y1 = view.box
-        out = np.zeros(view.size, np.float32)
+            loaded.model, encoded, _modality_id(scores.modality), loaded.anchors, vocab.KIND_NAMES.index(kind)
+        )
+        x0, y0, x1, y1 = scores.box
+        out = np.zeros(sample.pixels.shape[1:3], np.float32)
         out[y0:y1, x0:x1] = np.clip(resize(heat, (y1 - y0, x1 - x0)), 0, 1)
         return out
 
     @staticmethod
     def _encode(
-        loaded: checkpoint.Checkpoint, sample: ImageSample, index: int
+        loaded: checkpoint.Checkpoint, sample: ImageSample, index: int, windows: bool
     ) -> tuple[Canonical, predict.EncodedSlice]:
         view = canonical(sample, index, loaded.view)
         statistics = features(view.plane, view.mask)
-        return view, predict.encode(loaded.model, view, statistics, loaded.view)
+        return view, predict.encode(loaded.model, view, statistics, loaded.view, windows)
 
     def score_slice(self, sample: ImageSample, index: int = 0) -> SliceScores:
         """Score one slice; the same pixels give the same numbers alone or among others."""
+        return self._score(sample, index, windows=False)[0]
+
+    def _score(self, sample: ImageSample, index: int, windows: bool) -> tuple[SliceScores, predict.EncodedSlice]:
         loaded = self.checkpoint  # once: a full GPU may change it meanwhile
         model, anchors = loaded.model, loaded.anchors
-        view, encoded = self._encode(loaded, sample, index)
+        view, encoded = self._encode(loaded, sample, index, windows)
         given = UNKNOWN if sample.modality is None else _modality_id(sample.modality)
         with torch.no_grad():
             prior = self._prior(loaded.model, sample.acquisition)
@@ -245,7 +252,7 @@ class MedQ:
         reason = self._refusal(sample, index, float(blind.medical.sigmoid()))
         doubtful = sample.modality is None and float(blind.medical.sigmoid()) < DOUBT
         scores = self._slice_scores(index, told, by_image, modality, reason, view, doubtful)
-        return replace(
+        scores = replace(
             scores,
             queries=told.queries[0].numpy(),
             embed=plain.embed[0].numpy(),
@@ -254,6 +261,7 @@ class MedQ:
             undescribed=float(self._distribution(plain, doubtful) @ BINS),
             demand=dict(zip(vocab.ATTRIBUTES, told.demand[0].exp().tolist(), strict=True)),
         )
+        return scores, encoded
 
     def _thumb(self, view: Canonical) -> np.ndarray | None:
         volume = self.checkpoint.volume
@@ -337,7 +345,7 @@ class MedQ:
         )  # fmt: skip
         found: tuple[Finding, ...] = ()
         if able:
-            heat = partial(self.heat, sample)
+            heat = partial(self.heat, sample, read=encoded.read)
             found = findings.collect(sample, heat, best, encoded.stack.apart, measured, str(modality.value))
         result = Assessment(
             source={"path": sample.path, "sha256": sample.sha256, "slices": sample.slices},

@@ -8,6 +8,7 @@ from PIL import Image
 from scipy import fft, ndimage, special
 
 from medq_vlm.evidence import compression, coverage, ct, exposure, mr, noise, optical, sharpness, spectrum
+from medq_vlm.evidence.filters import flat_patches
 from medq_vlm.evidence.stats_spectrum import analyse
 
 SIZE = 256
@@ -284,3 +285,13 @@ def test_measures_do_not_change_when_the_picture_is_mirrored() -> None:
         before = sharpness.edge_width(sharpness.strong_edges(image, EVERYWHERE))
         assert sharpness.edge_width(sharpness.strong_edges(other, EVERYWHERE)) == pytest.approx(before, rel=0.05)
         assert coverage.lost_fraction(other, mask) == coverage.lost_fraction(image, BODY)
+
+
+@pytest.mark.parametrize("levels", [2, 3, 1000])
+def test_flat_patches_are_those_whose_extrema_are_one(levels: int) -> None:
+    coarse = rng(levels).integers(0, levels, (17, 23)).astype(np.float32)
+    image = np.repeat(np.repeat(coarse, 3, 0), 4, 1)
+    image[10:22, 40:] = 1.0
+    same = ndimage.maximum_filter(image, 5) == ndimage.minimum_filter(image, 5)
+    assert np.array_equal(flat_patches(image), ndimage.maximum_filter(same, 5))
+    assert flat_patches(image).any()

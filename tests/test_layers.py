@@ -141,3 +141,16 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout
     assert done.stderr.strip() == ""
+
+
+def test_our_towers_load_little_and_leave_the_packages_whole_for_others() -> None:
+    code = (
+        "import sys\nfrom medq_vlm.encoder import backbone\nbackbone.build_clip('nano')\n"
+        "left = {name.partition('.')[0] for name in sys.modules}\n"
+        "assert not left & {'timm', 'open_clip', 'torchvision', 'transformers', 'huggingface_hub'}, left\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+        "import huggingface_hub, open_clip, timm, torchvision\n"
+        "assert timm.is_model('vit_base_patch16_224') and open_clip.create_model\n"
+        "assert torchvision.ops.misc.FrozenBatchNorm2d.__name__ == 'FrozenBatchNorm2d'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

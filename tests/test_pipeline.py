@@ -124,6 +124,13 @@ def test_the_heat_map_has_the_native_shape(medq: MedQ, head: ImageSample) -> Non
     assert heat.min() >= 0.0 and heat.max() <= 1.0
 
 
+def test_a_heat_map_of_a_kept_reading_is_that_of_a_new_one(medq: MedQ, head: ImageSample) -> None:
+    encoded = medq.encode(head)
+    scores = encoded.scored[0]
+    assert encoded.read is not None
+    assert np.allclose(medq.heat(head, scores, "metal", encoded.read), medq.heat(head, scores, "metal"), atol=1e-5)
+
+
 def test_warping_the_distribution_moves_its_mean_exactly() -> None:
     mass = np.random.default_rng(1).dirichlet(np.ones(21))
     places = np.sort(np.random.default_rng(2).uniform(0, 4, 21))

@@ -27,24 +27,27 @@ class EncodedSlice:
     origins: tuple[tuple[int, int], ...]  # (y, x) of the tiles on the plane
     plane_size: tuple[int, int]
     looks: torch.Tensor | None = None  # (2 D,) what the third opinion sees, where there is one
+    windows: torch.Tensor | None = None  # (V, n, n, P) the tiles by windows, where a heat map may be asked for
 
 
 def cut_views(plane: np.ndarray, config: ViewConfig) -> tuple[torch.Tensor, torch.Tensor, list[tuple[int, int]]]:
-    """Plane (h, w[, 3]) -> tiles (V, 3, t, t), whole (1, 3, g, g), tile corners."""
-    full = plane if plane.ndim == 3 else np.repeat(plane[..., None], 3, axis=2)
+    """Plane (h, w[, 3]) -> tiles (V, 1 or 3, t, t), whole (1, 1 or 3, g, g), tile corners."""
     t = config.tile_px
-    h, w = full.shape[:2]
-    padded = np.pad(full, ((0, max(0, t - h)), (0, max(0, t - w)), (0, 0)), mode="symmetric")
+    h, w = plane.shape[:2]
+    channels = plane.reshape(h, w, -1)
+    padded = np.pad(channels, ((0, max(0, t - h)), (0, max(0, t - w)), (0, 0)), mode="symmetric")
     origins = tile_origins(h, w, config)
     tiles = np.stack([padded[y : y + t, x : x + t] for y, x in origins])
-    whole = resize(full, (config.global_px, config.global_px))[None]
+    whole = resize(plane, (config.global_px, config.global_px)).reshape(1, config.global_px, config.global_px, -1)
     as_tensor = [torch.from_numpy(np.ascontiguousarray(v)).permute(0, 3, 1, 2).float() for v in (tiles, whole)]
     return as_tensor[0], as_tensor[1], origins
 
 
 @torch.no_grad()
-def encode(model: Scorer, view: Canonical, statistics: np.ndarray, config: ViewConfig) -> EncodedSlice:
-    """Run the tower over one slice."""
+def encode(
+    model: Scorer, view: Canonical, statistics: np.ndarray, config: ViewConfig, windows: bool = False
+) -> EncodedSlice:
+    """Run the tower over one slice; with `windows` for `heat_map` too."""
     tiles, whole, origins = cut_views(view.plane, config)
     device = model.queries.device
     seen, small = model.maps(tiles.to(device)), model.maps(whole.to(device))
@@ -53,6 +56,7 @@ def encode(model: Scorer, view: Canonical, statistics: np.ndarray, config: ViewC
         tiles=backbone.pool(seen),
         whole=backbone.pool(small)[0],
         looks=None if third is None else torch.cat([third.look(seen).mean(0), third.look(small)[0]]),
+        windows=_window_tokens(seen, config.tile_px) if windows else None,
         statistics=torch.from_numpy(statistics).to(device),
         origins=tuple(origins),
         plane_size=(view.plane.shape[0], view.plane.shape[1]),
@@ -74,24 +78,20 @@ def predict(
 
 
 @torch.no_grad()
-def heat_map(
-    model: Scorer, view: Canonical, encoded: EncodedSlice, modality: int, anchors: torch.Tensor, kind: int,
-    config: ViewConfig,
-) -> np.ndarray:  # fmt: skip
+def heat_map(model: Scorer, encoded: EncodedSlice, modality: int, anchors: torch.Tensor, kind: int) -> np.ndarray:
     """Where the severity of `kind` comes from: float32 (h / 32, w / 32) of the plane, 0 to 1, all 0 when it is even.
 
     Every window of WINDOW_PX is scored as if it were the only tile, beside the same whole view and statistics; the
     map is the rise of the severity above the least affected window.
     """
-    tiles, _, _ = cut_views(view.plane, config)
-    maps = model.maps(tiles.to(model.queries.device))
-    windows = _window_tokens(maps, config.tile_px)  # V n n P
+    if encoded.windows is None:
+        raise ValueError("A heat map needs a slice that was encoded with its windows.")
+    device = model.queries.device  # the model may have left the GPU since
+    windows, whole, statistics = (v.to(device) for v in (encoded.windows, encoded.whole, encoded.statistics))
     count, n = windows.shape[:2]
     alone = windows.flatten(0, 2)[:, None]  # V*n*n 1 P
-    given = torch.full((len(alone),), modality, device=alone.device)
-    out = model.fuse(
-        alone, encoded.whole.expand(len(alone), -1), encoded.statistics.expand(len(alone), -1), given, anchors
-    )
+    given = torch.full((len(alone),), modality, device=device)
+    out = model.fuse(alone, whole.expand(len(alone), -1), statistics.expand(len(alone), -1), given, anchors)
     severity = out.severities()[:, kind].view(count, n, n).cpu().numpy()
     return _assemble(severity, encoded)
 

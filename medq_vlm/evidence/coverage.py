@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
-from medq_vlm.evidence.filters import block_means
+from medq_vlm.evidence.filters import block_means, flat_patches
 
 
 def body_share(mask: np.ndarray) -> float:
@@ -26,9 +25,7 @@ def lost_fraction(grey: np.ndarray, mask: np.ndarray) -> float:
     """
     if not mask.any():
         return float("nan")
-    same = ndimage.maximum_filter(grey, 5) == ndimage.minimum_filter(grey, 5)
-    patches = ndimage.maximum_filter(same, 5)  # whole patches, not only their centres
-    return float(np.mean(patches[mask]))
+    return float(np.mean(flat_patches(grey)[mask]))
 
 
 def tilt(mask: np.ndarray) -> float:

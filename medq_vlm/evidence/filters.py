@@ -59,6 +59,25 @@ def picks(mask: np.ndarray, limit: int = 12_000) -> np.ndarray:
     return flat[:: max(1, flat.size // limit)]
 
 
+def flat_patches(image: np.ndarray) -> np.ndarray:
+    """(H, W) bool: pixels of a 5 x 5 patch of one exact value, which may lie across the mirrored border.
+
+    Comparing neighbours finds them at a tenth of the time that extrema of every patch take.
+    """
+    p = np.pad(image, 2, mode="symmetric")
+    column = _four(p[1:] == p[:-1], np.logical_and)  # H W+4: five pixels below each other are one
+    row = _four((p[2:-2, 1:] == p[2:-2, :-1]).T, np.logical_and).T  # H W: so are the five of the middle row
+    same = np.pad(_four(column[:, 1:].T, np.logical_and).T & column[:, :-4] & row, 2)
+    tall = _four(same[1:], np.logical_or) | same[:-4]
+    return np.asarray(_four(tall[:, 1:].T, np.logical_or).T | tall[:, :-4])
+
+
+def _four(values: np.ndarray, join: np.ufunc) -> np.ndarray:
+    """`join` of each row (N, ...) with the three after it: (N - 3, ...)."""
+    two = join(values[1:], values[:-1])
+    return np.asarray(join(two[2:], two[:-2]))
+
+
 def gradient(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Central differences (d/dy, d/dx) of (H, W), each (H, W); zero on the one-pixel border."""
     gy, gx = np.zeros_like(image), np.zeros_like(image)

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from medq_vlm.evidence.ct import METAL_HU
+from medq_vlm.evidence.filters import flat_patches
 from medq_vlm.evidence.optical import full_scale
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in native pixels
@@ -27,8 +28,7 @@ def place(kind: str, pixels: np.ndarray, mask: np.ndarray, unit: str) -> Box | N
         marks = ndimage.binary_opening((low > 0.9 * full_scale(pixels)) & (high - low < 0.15 * high))
     elif kind == "dropout":
         grey = pixels.mean(2) if colour else pixels
-        same = ndimage.maximum_filter(grey, 5) == ndimage.minimum_filter(grey, 5)
-        marks = ndimage.maximum_filter(same, 5) & mask
+        marks = flat_patches(grey) & mask
     else:
         return None
     marks &= mask

@@ -1,0 +1,47 @@
+"""A folded scorer sees what the unfolded one sees."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from medq_vlm import checkpoint
+from medq_vlm.encoder import predict
+from medq_vlm.encoder.folded import fold
+from medq_vlm.encoder.preprocess import canonical
+from medq_vlm.encoder.scorer import UNKNOWN
+from medq_vlm.evidence.statistics import features
+from medq_vlm.phantoms import phantom
+
+
+@pytest.fixture(scope="module")
+def loaded() -> checkpoint.Checkpoint:
+    return checkpoint.load("nano", with_volume_head=False)
+
+
+@pytest.mark.parametrize("modality", ["ct", "fundus"])
+def test_a_folded_scorer_gives_the_same_maps_and_logits(loaded: checkpoint.Checkpoint, modality: str) -> None:
+    folded = fold(copy.deepcopy(loaded.model))
+    view = canonical(phantom(modality, 3, 256), 0, loaded.view)
+    tiles, _, _ = predict.cut_views(view.plane, loaded.view)
+    statistics = features(view.plane, view.mask)
+    with torch.no_grad():
+        for one, other in zip(loaded.model.maps(tiles), folded.maps(tiles), strict=True):
+            assert torch.allclose(one, other, atol=1e-4 * float(one.abs().max()))
+        said = [
+            predict.predict(model, predict.encode(model, view, statistics, loaded.view), UNKNOWN, loaded.anchors)
+            for model in (loaded.model, folded)
+        ]
+    assert torch.allclose(said[0].score_mean(), said[1].score_mean(), atol=1e-5)
+    assert torch.allclose(said[0].kinds, said[1].kinds, atol=1e-3)
+    assert torch.allclose(said[0].medical, said[1].medical, atol=1e-3)
+
+
+def test_no_batch_norm_is_left_in_a_folded_tower(loaded: checkpoint.Checkpoint) -> None:
+    folded = fold(copy.deepcopy(loaded.model))
+    assert folded.third is not None
+    towers = (folded.clip.visual.trunk, folded.third)
+    assert not [layer for tower in towers for layer in tower.modules() if isinstance(layer, nn.BatchNorm2d)]
