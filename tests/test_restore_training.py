@@ -15,12 +15,12 @@ from medq_vlm.config import RestorerConfig
 from medq_vlm.phantoms import phantom
 from medq_vlm.restore.bands import from_haar, to_haar
 from medq_vlm.restore.network import RestorationNet
-from medq_vlm.restore.tasks import tasks_for
+from medq_vlm.restore.tasks import LIGHT_KINDS, tasks_for
 from medq_vlm.restore.weights import META_FILE, WEIGHTS_FILE, load, save
 from medq_vlm.restore.wording import read_findings
 from medq_vlm.schema import ModelError
 from training import export_restorer, restoration_views, train_restorer
-from training.restoration_data import CLEAN, Pairs, collate, draw_example, task_of, with_levels
+from training.restoration_data import CLEAN, STRESS, Pairs, collate, draw_example, task_of, with_levels
 from training.restoration_pairs import SPOT_HU, draw_records, load_pair, main, make_pair, pair_paths, spotted
 from training.restoration_texts import draw_lesson, family, instruction, product_text, target_of
 from training.restoration_views import load_views, toned
@@ -159,6 +159,29 @@ def test_lessons_name_what_they_ask_for() -> None:
         if named and family(named[0]) in ("metal", "noise"):
             assert lesson.target == target_of(record["kinds"], named, "ct")
     assert seen == {-1, 0, 1, 2}
+
+
+def test_patches_hear_the_truth_about_light_or_nothing() -> None:
+    record = {"modality": "xray", "anatomy": "chest", "kinds": ["overexposure", "noise"], "severities": [3.0, 2.0],
+              "boxes": [None, None]}  # fmt: skip
+    asked_away = {-1: (), 0: ("overexposure", "noise"), 1: ("overexposure",), 2: ("noise",)}
+    seen = set()
+    for seed in range(300):
+        lesson = draw_lesson(record, np.random.default_rng(seed), light_ready=True)
+        named = {kind: s for kind, s in lesson.guidance.findings.items() if kind in LIGHT_KINDS}
+        assert named in ({}, {"overexposure": 3.0})
+        assert ("overexposure" in asked_away[lesson.target]) == bool(named)
+        seen.add(lesson.target)
+    assert seen == {-1, 0, 1, 2}
+
+
+def test_a_stressed_task_comes_more_often_and_the_rest_keeps_its_order(folder: Path) -> None:
+    plain, task = Pairs(folder, "train"), task_of(Pairs(folder, "train").items[0])
+    stressed = Pairs(folder, "train", stressed=(task,))
+    its = np.array([task_of(pair) == task for pair in plain.items])
+    odds = stressed.weights / plain.weights
+    assert odds[its] == pytest.approx(STRESS * odds[~its].mean())
+    assert np.ptp(odds[~its]) < 1e-12
 
 
 def test_haar_is_invertible() -> None:
