@@ -252,7 +252,12 @@ def test_a_run_resumes_and_its_weights_ship(
     assert restorer.meta["training"]["light"] == {"steps": 2, "views": 4}
     assert "Never seen in training" in (tmp_path / "nano" / "RESTORER.md").read_text()
     run(folder, tmp_path / "next", 1, "--base", str(tmp_path / "nano"))
-    export_restorer.main(["--run", str(tmp_path / "next"), "--pairs", str(folder), "--to", str(tmp_path / "nano")])
+    from_next = ["--run", str(tmp_path / "next"), "--pairs", str(folder), "--base", str(tmp_path / "nano")]
+    export_restorer.main([*from_next, "--to", str(tmp_path / "none"), "--share", "0"])
+    none = load(tmp_path / "none").model.state_dict()
+    assert all(torch.equal(value, none[name]) for name, value in restorer.model.state_dict().items())
+    assert "0% of the way there" in (tmp_path / "none" / "RESTORER.md").read_text()
+    export_restorer.main([*from_next, "--to", str(tmp_path / "nano")])
     assert load(tmp_path / "nano").meta["training"]["before"]["steps"] == 7
 
 
