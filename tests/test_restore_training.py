@@ -15,12 +15,12 @@ from medq_vlm.config import RestorerConfig
 from medq_vlm.phantoms import phantom
 from medq_vlm.restore.bands import from_haar, to_haar
 from medq_vlm.restore.network import RestorationNet
-from medq_vlm.restore.tasks import tasks_for
+from medq_vlm.restore.tasks import LIGHT_KINDS, tasks_for
 from medq_vlm.restore.weights import META_FILE, WEIGHTS_FILE, load, save
 from medq_vlm.restore.wording import read_findings
 from medq_vlm.schema import ModelError
 from training import export_restorer, restoration_views, train_restorer
-from training.restoration_data import CLEAN, Pairs, collate, draw_example, task_of, with_levels
+from training.restoration_data import CLEAN, STRESS, Pairs, collate, draw_example, task_of, with_levels
 from training.restoration_pairs import SPOT_HU, draw_records, load_pair, main, make_pair, pair_paths, spotted
 from training.restoration_texts import draw_lesson, family, instruction, product_text, target_of
 from training.restoration_views import load_views, toned
@@ -161,6 +161,29 @@ def test_lessons_name_what_they_ask_for() -> None:
     assert seen == {-1, 0, 1, 2}
 
 
+def test_patches_hear_the_truth_about_light_or_nothing() -> None:
+    record = {"modality": "xray", "anatomy": "chest", "kinds": ["overexposure", "noise"], "severities": [3.0, 2.0],
+              "boxes": [None, None]}  # fmt: skip
+    asked_away = {-1: (), 0: ("overexposure", "noise"), 1: ("overexposure",), 2: ("noise",)}
+    seen = set()
+    for seed in range(300):
+        lesson = draw_lesson(record, np.random.default_rng(seed), light_ready=True)
+        named = {kind: s for kind, s in lesson.guidance.findings.items() if kind in LIGHT_KINDS}
+        assert named in ({}, {"overexposure": 3.0})
+        assert ("overexposure" in asked_away[lesson.target]) == bool(named)
+        seen.add(lesson.target)
+    assert seen == {-1, 0, 1, 2}
+
+
+def test_a_stressed_task_comes_more_often_and_the_rest_keeps_its_order(folder: Path) -> None:
+    plain, task = Pairs(folder, "train"), task_of(Pairs(folder, "train").items[0])
+    stressed = Pairs(folder, "train", stressed=(task,))
+    its = np.array([task_of(pair) == task for pair in plain.items])
+    odds = stressed.weights / plain.weights
+    assert odds[its] == pytest.approx(STRESS * odds[~its].mean())
+    assert np.ptp(odds[~its]) < 1e-12
+
+
 def test_haar_is_invertible() -> None:
     x = torch.randn(2, 3, 8, 12, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(from_haar(to_haar(x)), x)
@@ -229,7 +252,12 @@ def test_a_run_resumes_and_its_weights_ship(
     assert restorer.meta["training"]["light"] == {"steps": 2, "views": 4}
     assert "Never seen in training" in (tmp_path / "nano" / "RESTORER.md").read_text()
     run(folder, tmp_path / "next", 1, "--base", str(tmp_path / "nano"))
-    export_restorer.main(["--run", str(tmp_path / "next"), "--pairs", str(folder), "--to", str(tmp_path / "nano")])
+    from_next = ["--run", str(tmp_path / "next"), "--pairs", str(folder), "--base", str(tmp_path / "nano")]
+    export_restorer.main([*from_next, "--to", str(tmp_path / "none"), "--share", "0"])
+    none = load(tmp_path / "none").model.state_dict()
+    assert all(torch.equal(value, none[name]) for name, value in restorer.model.state_dict().items())
+    assert "0% of the way there" in (tmp_path / "none" / "RESTORER.md").read_text()
+    export_restorer.main([*from_next, "--to", str(tmp_path / "nano")])
     assert load(tmp_path / "nano").meta["training"]["before"]["steps"] == 7
 
 

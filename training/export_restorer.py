@@ -1,6 +1,7 @@
 """Write the weights that ship: python -m training.export_restorer --run runs/restorer --pairs runs/restore_pairs
 
-Takes the averaged weights of the last saved state, measures them on the validation pairs and writes
+Takes the averaged weights of the last saved state, or --share of the way to them from --base (what a run forgot comes
+back sooner than what it learnt goes: Wortsman et al., CVPR 2022), measures them on the validation pairs and writes
 restorer.safetensors, restorer.json and RESTORER.md into --to.
 """
 
@@ -73,7 +74,8 @@ def _runs(training: dict) -> Iterator[dict]:
 def _words(run: dict) -> str:
     light = run.get("light")
     first = f"exposure and light {light['steps']} steps on {light['views']} views; " if light else ""
-    return f"{first}{run['steps']} steps on {run['pairs']} pairs in {run['minutes']} minutes"
+    last = f"; {run['share']:.0%} of the way there from the weights before" if "share" in run else ""
+    return f"{first}{run['steps']} steps on {run['pairs']} pairs in {run['minutes']} minutes{last}"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -81,10 +83,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of training.train_restorer")
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--to", type=Path, default=SHIPPED)
+    parser.add_argument("--base", type=Path, help="folder of the weights that the run went on from")
+    parser.add_argument("--share", type=float, default=1.0, help="of the way from --base to the run's weights")
     args = parser.parse_args(argv)
+    if args.share != 1 and not args.base:
+        parser.error("--share needs --base")
     progress = json.loads((args.run / "state" / "progress.json").read_text())
     model = RestorationNet(RestorerConfig())
-    model.load_state_dict(load_file(str(args.run / "state" / "average.safetensors")))
+    state = load_file(str(args.run / "state" / "average.safetensors"))
+    if args.base:
+        before = load(args.base).model.state_dict()
+        state = {k: torch.lerp(before[k], v, args.share) if v.is_floating_point() else v for k, v in state.items()}
+    model.load_state_dict(state)
     begun = json.loads((args.run / BEGUN_FILE).read_text())
     check, train = Pairs(args.pairs, "validation"), Pairs(args.pairs, "train")
     # as they will be loaded: in half precision
@@ -100,7 +110,7 @@ def main(argv: list[str] | None = None) -> None:
         "training": {
             "steps": progress["step"], "minutes": round(progress["spent_s"] / 60), "pairs": len(train),
             "sources": dict(sorted(Counter(pair.record["source"] for pair in train.items).items())),
-            "revision": _revision(), **begun,
+            "revision": _revision(), **({"share": args.share} if args.base else {}), **begun,
         },
         "validation": {
             "pairs": len(check),

@@ -25,6 +25,7 @@ WEIGHT = {
     "overexposure": 0.4, "uneven_illumination": 0.5,
 }  # fmt: skip
 BY_MODALITY = ("noise",)  # kinds that are a task of its own in each modality
+STRESS = 4.0  # times as often as its weight says
 STACK_DROPOUT = 0.4  # of the stacks lose their neighbours: a single image must do as well
 
 
@@ -46,8 +47,8 @@ class Batch:
 class Pairs:
     """All pairs of a split in memory, or those of some tasks; `refresh` takes in files written since."""
 
-    def __init__(self, folder: Path, split: str, only: Sequence[str] = ()) -> None:
-        self.folder, self.split, self.only = folder, split, only
+    def __init__(self, folder: Path, split: str, only: Sequence[str] = (), stressed: Sequence[str] = ()) -> None:
+        self.folder, self.split, self.only, self.stressed = folder, split, only, stressed
         self.pairs: dict[Path, Pair] = {}
         self.refresh()
 
@@ -56,17 +57,18 @@ class Pairs:
             if path not in self.pairs:
                 self.pairs[path] = with_levels(load_pair(path))
         found = [self.pairs[path] for path in sorted(self.pairs)]
-        self.items = [pair for pair in found if not self.only or task_of(pair) in (*self.only, CLEAN)]
+        self.items = [pair for pair in found if not self.only or _is_one_of(pair, (*self.only, CLEAN))]
         tasks = [task_in_modality(pair) for pair in self.items]
         counts = Counter(tasks)
         weights = np.array([WEIGHT.get(task, WEIGHT.get(task.split()[0], 1.0)) / counts[task] for task in tasks])
+        weights *= [STRESS if _is_one_of(pair, self.stressed) else 1.0 for pair in self.items]
         self.weights = weights / max(weights.sum(), 1e-9)
 
     def __len__(self) -> int:
         return len(self.items)
 
     def batch(self, size: int, side: int, rng: np.random.Generator) -> Batch:
-        """`size` random patches; every task as often as the others."""
+        """`size` random patches; every task as often as its weight says."""
         chosen = rng.choice(len(self.items), size, p=self.weights)
         return collate([draw_example(self.items[int(i)], side, rng) for i in chosen])
 
@@ -89,6 +91,16 @@ def task_in_modality(pair: Pair) -> str:
     return f"{task} {pair.record['modality']}" if task in BY_MODALITY else task
 
 
+def checked_task(pair: Pair) -> str:
+    """The task as its gain is reported: with the modality where that has a weight of its own."""
+    task = task_in_modality(pair)
+    return task if task in WEIGHT else task_of(pair)
+
+
+def _is_one_of(pair: Pair, tasks: Sequence[str]) -> bool:
+    return task_of(pair) in tasks or task_in_modality(pair) in tasks
+
+
 @dataclass(frozen=True)
 class Example:
     planes: np.ndarray  # (3, h, w) float32
@@ -103,7 +115,7 @@ class Example:
 
 def draw_example(pair: Pair, side: int, rng: np.random.Generator) -> Example:
     """A random patch of at most `side` squared under a random lesson, flipped and turned."""
-    lesson = draw_lesson(pair.record, rng)
+    lesson = draw_lesson(pair.record, rng, light_ready=True)
     height, width = pair.planes.shape[1:]
     h, w = min(side, height), min(side, width)
     corners = [(int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1))) for _ in range(2)]

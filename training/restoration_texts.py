@@ -17,7 +17,7 @@ from medq_vlm import vocab
 from medq_vlm.language.line import EVERYWHERE, Item, Line
 from medq_vlm.report.describe import ATTRIBUTE_WORDS, describe
 from medq_vlm.restore.guidance import Guidance, from_findings
-from medq_vlm.restore.tasks import tasks_for, treats
+from medq_vlm.restore.tasks import LIGHT_KINDS, tasks_for, treats
 from medq_vlm.restore.wording import read_findings
 from medq_vlm.schema import Assessment, Finding, Location, Recognised
 from training.describe_grammar import expand, hurried, pick
@@ -77,20 +77,28 @@ def family(kind: str) -> str:
     return FAMILY.get(kind, kind)
 
 
-def draw_lesson(record: dict[str, Any], rng: np.random.Generator) -> Lesson:
-    """Guidance for a pair's record."""
+def draw_lesson(record: dict[str, Any], rng: np.random.Generator, light_ready: bool = False) -> Lesson:
+    """Guidance for a pair's record.
+
+    `light_ready`: what the light does to a patch is no longer learnt. A fault of light is then named at its severity or
+    not at all, and asked away only where the findings name it: a curve drawn by mistake no convolution takes back.
+    """
     modality, kinds = str(record["modality"]), list(record["kinds"])
     there = dict(zip(kinds, record["severities"], strict=True))
     boxes = {k: b for k, b in zip(kinds, record["boxes"], strict=True) if b is not None}
     share = rng.random()
     if share < BLIND_SHARE:
-        return Lesson(_blank(modality if rng.random() < 0.5 else None), _zeros(), target_of(kinds, kinds, modality))
-    named = draw_named(there, modality, rng)
-    target = target_of(kinds, list(named), modality)
+        gone = [kind for kind in kinds if not (light_ready and kind in LIGHT_KINDS)]
+        return Lesson(_blank(modality if rng.random() < 0.5 else None), _zeros(), target_of(kinds, gone, modality))
+    named = draw_named(there, modality, rng, LIGHT_KINDS if light_ready else ())
     told = {k: float(np.clip(s + rng.normal(0, SEVERITY_ERROR), 0.5, 4.0)) for k, s in named.items()}
+    exact = {k: s for k, s in named.items() if light_ready and k in LIGHT_KINDS}
+    told |= exact
     if rng.random() < PERSON_SHARE and named:
         text = instruction(told, rng)
         findings = read_findings(text, modality)
+        if light_ready:
+            findings = {k: exact.get(k, s) for k, s in findings.items() if k in exact or k not in LIGHT_KINDS}
     else:
         text = product_text(told, modality, record.get("anatomy"), rng)
         findings = told
@@ -99,17 +107,20 @@ def draw_lesson(record: dict[str, Any], rng: np.random.Generator) -> Lesson:
         findings = {}
     elif share < BLIND_SHARE + TEXT_SHARE + FINDINGS_SHARE:
         text, stated = "", _zeros()
+    gone = [k for k in named if k in findings or k not in exact]
     places: dict[str, Sequence[float]] = {
         k: _shaken(b, rng) for k, b in boxes.items() if k in findings and rng.random() < 0.7
     }
-    return Lesson(from_findings(findings, modality, text, places), stated, target)
+    return Lesson(from_findings(findings, modality, text, places), stated, target_of(kinds, gone, modality))
 
 
-def draw_named(there: dict[str, float], modality: str, rng: np.random.Generator) -> dict[str, float]:
-    """{kind: severity} that the description names: all, one of two, another one, or none."""
+def draw_named(
+    there: dict[str, float], modality: str, rng: np.random.Generator, never_wrong: Sequence[str] = ()
+) -> dict[str, float]:
+    """{kind: severity} that the description names: all, one of two, another one (not in `never_wrong`), or none."""
     chance = rng.random()
     if chance < WRONG_SHARE or (not there and chance < 0.5):
-        absent = [k for k in tasks_for(modality) if family(k) not in map(family, there)]
+        absent = [k for k in tasks_for(modality) if family(k) not in map(family, there) and k not in never_wrong]
         if absent:
             return {str(rng.choice(absent)): float(rng.uniform(0.8, 4.0))}
     if chance < WRONG_SHARE + NOTHING_SHARE:

@@ -30,7 +30,7 @@ from medq_vlm.restore.network import RestorationNet
 from medq_vlm.restore.weights import load
 from training.fit_light import fit_light
 from training.loop import MovingAverage, load_state, save_state, warm_cosine
-from training.restoration_data import Batch, Pairs, collate, cut, random_record, task_of
+from training.restoration_data import Batch, Pairs, checked_task, collate, cut, random_record
 from training.restoration_pairs import Pair
 from training.restoration_texts import Lesson, draw_lesson, product_text, target_of
 from training.restoration_views import load_views
@@ -131,6 +131,8 @@ def fit(model: RestorationNet, data: Pairs, check: Pairs, args: argparse.Namespa
     progress = load_state(accelerator, args.out / "state", average)
     step, spent = int(progress.get("step", 0)), float(progress.get("spent_s", 0.0))
     checked, first = spent, step
+    if args.base and not step:
+        report(model, average, check, "base")
     sums: dict[str, float] = defaultdict(float)
     started = time.time()
     for batch in one_ahead(batches(data, step, args)):
@@ -196,7 +198,7 @@ def gains(model: RestorationNet, check: Pairs, mode: str) -> dict[str, list[floa
         before, after = (
             float(((x - batch.target) ** 2).mul(batch.counts).sum(1).mean()) for x in (batch.planes, restored)
         )
-        out[task_of(pair)].append(10 * float(np.log10(max(before, 1e-9) / max(after, 1e-9))))
+        out[checked_task(pair)].append(10 * float(np.log10(max(before, 1e-9) / max(after, 1e-9))))
     return out
 
 
@@ -252,7 +254,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=Path, required=True, help="folder made by training.restoration_pairs")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", nargs="+", default=(), metavar="KIND", help="learn these kinds alone, to compare")
+    parser.add_argument("--only", nargs="+", default=(), metavar="TASK", help="learn these alone, e.g. 'noise xray'")
+    parser.add_argument("--stress", nargs="+", default=(), metavar="TASK", help="draw these more often")
     parser.add_argument("--minutes", type=float, default=65.0)
     parser.add_argument("--steps", type=int, default=1_000_000)
     parser.add_argument("--base", type=Path, help="go on from the restorer in this folder")
@@ -281,7 +284,7 @@ def main(argv: list[str] | None = None) -> None:
         begin(model, args)
     for ready in (model.light, model.lead.modality):  # a patch does not tell the light of the whole
         ready.requires_grad_(False)
-    data, check = (Pairs(args.pairs, split, args.only) for split in ("train", "validation"))
+    data, check = (Pairs(args.pairs, split, args.only, args.stress) for split in ("train", "validation"))
     fit(model, data, check, args)
 
 

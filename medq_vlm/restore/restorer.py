@@ -15,6 +15,7 @@ from medq_vlm.restore.guidance import Guidance, GuidanceTensors, place_map, tens
 from medq_vlm.restore.metal import take_out_metal
 from medq_vlm.restore.network import RestorationNet
 from medq_vlm.restore.proposal import propose
+from medq_vlm.restore.remainder import averages_out, put_back
 from medq_vlm.restore.restoration import Restoration, measure_change, untouched
 from medq_vlm.restore.scaling import slice_scale
 from medq_vlm.restore.tasks import TREATED_MODALITIES
@@ -111,6 +112,8 @@ def restore_slice(model: RestorationNet, sample: ImageSample, index: int, guidan
     offered = None if proposal is None else proposal[None]
     change = tiled(model, planes, place, small, tensors([guidance]), offered) - planes
     own = change[0].permute(1, 2, 0).numpy() if _coloured(sample) else change[0, 1].numpy()
+    if averages_out(guidance):
+        own = put_back(own, None if sample.valid is None else sample.valid[index])
     if native.ndim == 3 and own.ndim == 2:  # a grey modality stored in colour: the light changes, the hue stays
         own = np.broadcast_to(own[..., None], native.shape)
     if sample.valid is not None:
