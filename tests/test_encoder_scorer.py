@@ -11,7 +11,7 @@ from medq_vlm import vocab
 from medq_vlm.config import ScorerConfig
 from medq_vlm.encoder import backbone, prompts
 from medq_vlm.encoder.gate import tile_mean
-from medq_vlm.encoder.opinions import EARLY_BLOCKS, KIND_SHARE
+from medq_vlm.encoder.opinions import EARLY_BLOCKS
 from medq_vlm.encoder.scorer import UNKNOWN, Scorer
 from medq_vlm.encoder.tokenizer import CONTEXT_LENGTH, END, START, VOCAB_SIZE, WORDS, tokenize
 
@@ -111,6 +111,7 @@ def test_the_third_opinion_has_its_say_on_score_and_kinds_alone() -> None:
     model = Scorer(ScorerConfig(statistics=7, second_opinions=2, tower_opinion=True)).eval()
     third, width = model.third, model.pooled_width
     assert third is not None
+    torch.nn.init.normal_(third.statistics_in[-1].weight)
     with torch.no_grad():
         whole = third.look(model.maps(torch.rand(1, 3, 96, 96)))
         early = backbone.early_maps(model.clip.visual.trunk, torch.ones(1, 3, 96, 96), EARLY_BLOCKS)
@@ -118,10 +119,10 @@ def test_the_third_opinion_has_its_say_on_score_and_kinds_alone() -> None:
         looks = torch.cat([whole, whole], 1)
         args = torch.ones(1, 1, width), torch.ones(1, width), torch.ones(1, 7), torch.tensor([0]), model.anchors()
         three, two, head = model.fuse(*args, looks=looks), model.fuse(*args), model.fuse(*args, alone=True, looks=looks)
-        score, kinds = third(looks, torch.tensor([0]))
+        score, kinds = third(looks, torch.tensor([0]), torch.ones(1, 7))
     mean = (two.score.softmax(-1) * 2 + score.softmax(-1)) / 3
     assert torch.allclose(three.score.softmax(-1), mean, atol=1e-5)
-    mixed = (1 - KIND_SHARE) * head.kinds.softmax(-1) + KIND_SHARE * kinds.softmax(-1)
+    mixed = (head.kinds.softmax(-1) + kinds.softmax(-1)) / 2
     assert torch.allclose(three.kinds.softmax(-1), mixed, atol=1e-5)
     for field in fields(three):
         if field.name not in ("score", "kinds"):

@@ -14,7 +14,7 @@ from medq_vlm import checkpoint, vocab
 from medq_vlm.config import ViewConfig
 from medq_vlm.phantoms import phantom
 from training import join_opinion, leave_out, synthesize, train_opinion, train_quality
-from training.data import Shards
+from training.data import Shards, _mirror
 from training.rendering import as_picture, render_after, render_before
 from training.sources import HELD_OUT_SOURCES, split_of
 
@@ -51,6 +51,14 @@ def test_labels_hold_what_was_done(shards: Path) -> None:
     assert (data.labels["quality"][data.labels["medical"] & ~data.labels["strengths"].any(1)] == 4).all()
     assert (data.labels["quality"][~data.labels["medical"]] == 0).all()
     assert np.isfinite(rows["statistics"]).all()
+
+
+def test_whole_views_are_mirrored_but_depth_stays_down() -> None:
+    whole = np.arange(4).reshape(2, 2, 1)
+    for upside_down, ways in ((True, 4), (False, 2)):
+        rng = np.random.default_rng(0)
+        seen = {_mirror(whole, upside_down, rng).tobytes() for _ in range(60)}
+        assert len(seen) == ways and whole.tobytes() in seen
 
 
 def test_training_resumes_and_writes_weights_that_load(shards: Path, tmp_path: Path) -> None:
@@ -91,13 +99,13 @@ def test_a_third_opinion_is_trained_and_joins_the_scorer(shards: Path, tmp_path:
     folder = tmp_path / "nano"
     shutil.copytree(checkpoint.preset_folder("nano"), folder)
     before = checkpoint.load(str(folder))
-    join_opinion.main([*common[:2], "--opinion", str(tmp_path), "--out", str(folder)])
+    join_opinion.main([*common[:2], "--opinion", str(tmp_path), "--out", str(folder), "--second"])
     after = checkpoint.load(str(folder))
     assert after.model.third is not None and "third opinion" in (folder / "CARD.md").read_text()
     assert after.calibration.bar(False) == before.calibration.bar(False)
     kept = after.model.state_dict()
     for name, value in before.model.state_dict().items():
-        assert name.startswith("third.") or torch.equal(value, kept[name]), name
+        assert name.startswith(("second.", "third.")) or torch.equal(value, kept[name]), name
 
 
 def test_a_subject_is_on_one_side_of_the_split() -> None:

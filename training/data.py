@@ -20,6 +20,7 @@ ATTRIBUTE_OF = np.array([vocab.ATTRIBUTES.index(kind.attribute) for kind in voca
 HARMFUL, FEWEST_TASKS = 0.05, 100  # task loss worth a place on the map, and how many make a map
 STATISTICS_NOISE = 0.25  # standard deviations
 STATISTICS_DROP = 0.3  # share of samples
+DEPTH = vocab.MODALITIES.index("ultrasound")  # its images have depth: upside down they are of nothing
 
 
 @dataclass
@@ -150,12 +151,12 @@ class Shards:
         return torch.from_numpy(self.labels["statistics"][index].astype(np.float32))
 
     def views(self, index: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """One random tile, turned, and the whole view of each sample, with a mild tone curve.
+        """One random tile, turned, and the whole view of each sample, mirrored, with a mild tone curve.
 
         (B, 3, t, t), (B, 3, g, g).
         """
         tiles = np.stack([_three(_turn(self.random_tile(i, rng), rng)) for i in index])
-        wholes = np.stack([_three(self.whole(i)) for i in index])
+        wholes = np.stack([_three(_mirror(self.whole(i), self.labels["modality"][i] != DEPTH, rng)) for i in index])
         tile_views, whole_views = _gamma([decode(tiles), decode(wholes)], rng)
         return tile_views, whole_views
 
@@ -208,3 +209,9 @@ def _gamma(views: list[torch.Tensor], rng: np.random.Generator) -> list[torch.Te
 
 def _starts(lengths: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths)[:-1]])
+
+
+def _mirror(whole: np.ndarray, upside_down: bool, rng: np.random.Generator) -> np.ndarray:
+    """A whole view from the left or the right, and from above or below where that may be."""
+    whole = whole[:, ::-1] if rng.random() < 0.5 else whole
+    return whole[::-1] if upside_down and rng.random() < 0.5 else whole

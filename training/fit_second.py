@@ -14,7 +14,7 @@ from training.loop import warm_cosine
 from training.losses import rank_loss, score_loss
 from training.synthesize import VERSIONS
 
-EPOCHS, QUADS, RATE, DECAY = 8, 48, 1e-3, 0.1
+EPOCHS, QUADS, RATE, DECAY = 40, 48, 2e-3, 0.1
 NOISE = 0.3  # standard deviations, on every statistic
 DESCRIBED, ASKED_STEPS, ASKED_BATCH = 3000, 300, 256  # samples with descriptions, and steps on them
 

@@ -3,13 +3,15 @@
     python -m training.join_opinion --shards runs/shards --opinion runs/opinion --out medq_vlm/weights/nano
 
 Prints what each opinion and their consensus are worth on validation subjects and on the sources that the third was
-trained without, and keeps that in meta.json. The bars of the gate stay as they are.
+trained without, and keeps that in meta.json. With --second the statistics' networks are trained again on these
+shards: once without those sources, for the figures and the calibration, and once on all. The bars of the gate stay.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from training.leave_out import Unfamiliar
 from training.train_opinion import HEAD_TILES, RECORD, WEIGHTS, looks_of
 from training.validation import Figures
 
-PREFIX = "third."
+PREFIXES = ("second.", "third.")
 ASKED_SAMPLES = 3000
 
 
@@ -41,8 +43,19 @@ def join(model: Scorer, weights: Path, data: Shards, seed: int) -> None:
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(np.flatnonzero(data.labels["medical"]))[:ASKED_SAMPLES])
     with torch.no_grad():
-        plain, _ = opinion(looks_of(model, opinion, data, rows, 2), torch.full((len(rows),), UNKNOWN))
+        stats = model.standardised(data.statistics(rows))
+        plain, _ = opinion(looks_of(model, opinion, data, rows, 2), torch.full((len(rows),), UNKNOWN), stats)
     fit_asked(model, opinion.asked, lambda pick, prior: plain[pick] + opinion.asked(prior), data, rows, rng)
+
+
+def take_second(model: Scorer, data: Shards, keep: np.ndarray, seed: int, path: Path) -> None:
+    """Put the statistics' networks trained on the samples `keep` (N,) into `model`, kept in a file."""
+    assert model.second is not None
+    if not path.exists():
+        fit_second(model, data, model.config.second_opinions, seed, keep)
+        save_file({name: value.contiguous() for name, value in model.second.state_dict().items()}, path)
+    model.second.load_state_dict(load_file(path))
+    model.second.eval()
 
 
 def with_looks(model: Scorer, features: Features, data: Shards, rows: np.ndarray, path: Path,
@@ -68,7 +81,9 @@ def bench(model: Scorer, features: Features, data: Shards) -> dict[str, dict[str
     model.second, model.third = second, third
     assert third is not None and features.looks is not None
     with torch.no_grad():
-        score, kinds = third(torch.from_numpy(features.looks.astype(np.float32)), torch.full((len(features),), UNKNOWN))
+        stats = model.standardised(data.statistics(np.arange(len(features))))
+        looks = torch.from_numpy(features.looks.astype(np.float32))
+        score, kinds = third(looks, torch.full((len(features),), UNKNOWN), stats)
     nothing = np.zeros(len(features))
     severities = (kinds.softmax(-1) @ torch.arange(5.0)).numpy()
     rows["third alone"] = row(Predictions(score.softmax(-1).numpy(), severities, nothing, nothing), data)
@@ -86,12 +101,12 @@ def row(found: Predictions, data: Shards) -> dict[str, float | str]:
 
 
 def write(folder: Path, model: Scorer, calibration: checkpoint.Calibration, record: dict[str, Any]) -> None:
-    """Add the opinion and the new calibration to the preset; every other tensor keeps its bytes."""
-    assert model.third is not None
+    """Put the opinions and the new calibration into the preset; every other tensor keeps its bytes."""
     path, meta_path = folder / checkpoint.WEIGHTS_FILE, folder / checkpoint.META_FILE
-    state = {name: value for name, value in load_file(path).items() if not name.startswith(PREFIX)}
-    for name, value in model.third.state_dict().items():
-        state[PREFIX + name] = (value.half() if value.ndim > 1 else value).contiguous()
+    state = {name: value for name, value in load_file(path).items() if not name.startswith(PREFIXES)}
+    for name, value in model.state_dict().items():
+        if name.startswith(PREFIXES):
+            state[name] = (value.half() if value.ndim > 1 else value).contiguous()
     save_file(state, path)
     path.chmod(0o644)
     meta = json.loads(meta_path.read_text())
@@ -118,6 +133,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--opinion", type=Path, required=True, help="--out of training.train_opinion")
     parser.add_argument("--base", default="nano")
+    parser.add_argument("--second", action="store_true", help="train the statistics' networks again")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="folder of weights to put the opinion into")
     args = parser.parse_args(argv)
@@ -131,21 +147,25 @@ def main(argv: list[str] | None = None) -> None:
     record: dict[str, Any] = json.loads((args.opinion / RECORD).read_text())
     record["validation"] = bench(model, known, check)
     print(json.dumps(record, indent=1), flush=True)
-    strange = None
-    out = np.isin(data.labels["source"], record["left_out"])
+    strange, out = None, np.isin(data.labels["source"], record["left_out"])
+    second = deepcopy(model.second)
     if out.any():
         rows = np.flatnonzero(out & data.labels["medical"])
         few, labels = left_features(model, data, rows, args.opinion / "features_left.npz"), subset(data, rows)
         few = with_looks(model, few, data, rows, args.opinion / f"looks_left_{number}.npz", HEAD_TILES)
         record["left out"] = bench(model, few, labels)
         if not out.all():
-            fit_second(model, data, model.config.second_opinions, args.seed, ~out)
+            take_second(model, data, ~out, args.seed, args.opinion / "second_left.safetensors")
             record["left out of the statistics' networks, too"] = bench(model, few, labels)
         print(json.dumps(record, indent=1), flush=True)
         found = predictions(model, few, labels)
         truth = (labels.labels[name] for name in ("severities", "modality"))
         strange = Unfamiliar(found.distribution, labels.labels["quality"], found.severities, *truth)
-        model.second = checkpoint.load(args.base).model.second
+    model.second = second
+    if args.second:
+        take_second(model, data, np.ones(len(data), bool), args.seed, args.opinion / "second.safetensors")
+        record["validation, statistics' networks trained again"] = bench(model, known, check)
+        print(json.dumps(record, indent=1), flush=True)
     calibration = calibrate(predictions(model, known, check), check, strange)
     if args.out:
         write(args.out, model, calibration, record)

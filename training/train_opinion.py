@@ -2,9 +2,10 @@
 
     python -m training.train_opinion --shards runs/shards --out runs/opinion --minutes 60
 
-Two passes, the first resumable: its layers and head on single tiles, then its head on the looks of several tiles, as
-at inference. The scorer stays as it is; training.join_opinion puts the two together. --batch 8 --minutes 0.1 is a run
-that tests the whole way. On the CPU alone so far.
+It goes on from the base's own third opinion where there is one. Two passes, the first resumable: its layers and head
+on single tiles, then its head on the looks of several tiles, as at inference. The scorer stays as it is;
+training.join_opinion puts the two together. --batch 8 --minutes 0.1 is a run that tests the whole way. On the CPU
+alone so far.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ HEAD_TILES, HEAD_QUADS, HEAD_EPOCHS, HEAD_RATE = 4, 32, 6, 1e-3
 LOOK_SAMPLES, LOOK_TILES = 8, 32  # images, and their tiles, that are looked at together
 CHECKED = 1024  # validation versions of a report
 BINS = torch.linspace(0, 4, vocab.SCORE_BINS)
-Batch = tuple[tuple[torch.Tensor, torch.Tensor], Labels]
+Batch = tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor, Labels]
 
 
 def opinion_loss(score: torch.Tensor, kinds: torch.Tensor, labels: Labels) -> dict[str, torch.Tensor]:
@@ -80,11 +81,11 @@ def fit_layers(model: Scorer, opinion: TowerOpinion, check: Shards, args: argpar
     while spent < 60.0 * args.minutes:
         train_mode(opinion)
         rng, started = np.random.default_rng([args.seed, step]), time.time()
-        for views, labels in one_ahead(batches(*training_samples(args), args.batch, rng)):
+        for views, stats, labels in one_ahead(batches(model, *training_samples(args), args.batch, rng)):
             for group in optimiser.param_groups:
                 group["lr"] = args.rate * group["factor"] * warm_cosine(spent / (60.0 * args.minutes))
             looks = torch.cat([opinion.look(early(model, view)) for view in views], 1)
-            score, kinds = opinion(looks, labels.given)
+            score, kinds = opinion(looks, labels.given, stats)
             terms = opinion_loss(score, kinds, labels)
             loss = torch.stack(list(terms.values())).sum()
             optimiser.zero_grad()
@@ -124,13 +125,19 @@ def training_samples(args: argparse.Namespace) -> tuple[Shards, np.ndarray]:
     return data, ~np.isin(data.labels["source"], args.leave)
 
 
-def batches(data: Shards, keep: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[Batch]:
-    """One epoch of views, (B, 3, t, t) and (B, 3, g, g), and labels of the quads that train."""
+def batches(model: Scorer, data: Shards, keep: np.ndarray, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+    """One epoch of views, (B, 3, t, t) and (B, 3, g, g), statistics (B, F) and labels of the quads that train."""
     quads = rng.permutation(np.flatnonzero(keep.reshape(-1, VERSIONS).all(1)))
     index = (quads[:, None] * VERSIONS + np.arange(VERSIONS)).ravel()
     for k in range(0, len(index) - size + 1, size):
         part = index[k : k + size]
-        yield data.views(part, rng), data.batch_labels(part, rng)
+        yield data.views(part, rng), disturbed(model, data, part, rng), data.batch_labels(part, rng)
+
+
+def disturbed(model: Scorer, data: Shards, index: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    """Standardised statistics (B, F) with noise, of some samples none."""
+    found = data.disturbed_statistics(index, model.statistics_mean, model.statistics_std, rng)
+    return model.standardised(found)
 
 
 @torch.no_grad()
@@ -155,20 +162,17 @@ def report(model: Scorer, opinion: TowerOpinion, check: Shards) -> Figures:
     """Validation figures of the opinion alone on four tiles and the whole view, modality told."""
     index = np.arange(min(len(check), CHECKED))
     looks = looks_of(model, opinion, check, index, HEAD_TILES)
-    return figures(opinion, looks, check, index)
-
-
-@torch.no_grad()
-def figures(opinion: TowerOpinion, looks: torch.Tensor, data: Shards, index: np.ndarray) -> Figures:
-    opinion.eval()
-    score, kinds = opinion(looks, data.batch_labels(index, None).given)
+    score, kinds = opinion(looks, check.batch_labels(index, None).given, model.standardised(check.statistics(index)))
     severities = kinds.softmax(-1) @ torch.arange(5.0)
-    return Figures.of((score.softmax(-1) @ BINS).numpy(), severities.numpy(), data, index)
+    return Figures.of((score.softmax(-1) @ BINS).numpy(), severities.numpy(), check, index)
 
 
-def fit_mix(opinion: TowerOpinion, looks: torch.Tensor, data: Shards, index: np.ndarray, seed: int) -> None:
+def fit_mix(
+    model: Scorer, opinion: TowerOpinion, looks: torch.Tensor, data: Shards, index: np.ndarray, seed: int
+) -> None:
     """The second pass: all but the layers, on the looks (N, 2 D) of the samples `index`, whole quads in a row."""
-    own = [p for name, p in opinion.named_parameters() if name.startswith(("mix.", "to_", "modality_in."))]
+    heads = ("mix.", "to_", "modality_in.", "statistics_in.")
+    own = [p for name, p in opinion.named_parameters() if name.startswith(heads)]
     optimiser = torch.optim.AdamW(own, lr=HEAD_RATE, weight_decay=0.05)
     average = MovingAverage(opinion, 0.99)
     quads = np.arange(len(index) // VERSIONS)
@@ -182,7 +186,7 @@ def fit_mix(opinion: TowerOpinion, looks: torch.Tensor, data: Shards, index: np.
             share = (epoch * per_epoch + number) / (HEAD_EPOCHS * per_epoch)
             for group in optimiser.param_groups:
                 group["lr"] = HEAD_RATE * warm_cosine(share)
-            score, kinds = opinion(looks[rows], labels.given)
+            score, kinds = opinion(looks[rows], labels.given, disturbed(model, data, index[rows], rng))
             loss = torch.stack(list(opinion_loss(score, kinds, labels).values())).sum()
             optimiser.zero_grad()
             loss.backward()
@@ -196,6 +200,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--base", default="nano", help="the scorer beside which it is trained, with a tower of ours")
+    parser.add_argument("--fresh", action="store_true", help="do not go on from the base's third opinion")
     parser.add_argument("--leave", nargs="*", default=[], help="sources that do not train")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=60.0, help="of the first pass")
@@ -210,7 +215,8 @@ def main(argv: list[str] | None = None) -> None:
     model = checkpoint.load(args.base).model
     if is_foreign(model.config.clip):
         parser.error(f"'{args.base}' has towers of another make; a third opinion shares the early layers of ours.")
-    opinion = model.take_tower_opinion().requires_grad_(True)
+    opinion = model.third if model.third is not None and not args.fresh else model.take_tower_opinion()
+    opinion.requires_grad_(True)
     model.to(memory_format=torch.channels_last)  # a step takes two thirds of the time
     fit_layers(model, opinion, check, args)
     data, keep = training_samples(args)
@@ -218,7 +224,7 @@ def main(argv: list[str] | None = None) -> None:
     quads = np.random.default_rng(args.seed).permutation(quads)[: args.head_samples // VERSIONS]
     index = (quads[:, None] * VERSIONS + np.arange(VERSIONS)).ravel()
     looks = looks_of(model, opinion, data, index, HEAD_TILES)
-    fit_mix(opinion, looks, data, index, args.seed)
+    fit_mix(model, opinion, looks, data, index, args.seed)
     print(f"head {report(model, opinion, check)}", flush=True)
     save_file({name: v.contiguous() for name, v in opinion.state_dict().items()}, args.out / WEIGHTS)
     progress = json.loads((args.out / "layers" / "progress.json").read_text())

@@ -21,14 +21,11 @@ EARLY_BLOCKS = 2  # of the trunk, to stride 4: shared with the scorer's tower
 LATE_BLOCKS = 3  # to stride 16; what comes after knows contents, not quality
 K, M = len(vocab.KIND_NAMES), len(vocab.MODALITIES)
 LEVELS = 5  # severities 0 to 4
-KIND_SHARE = 0.3  # of the third opinion on kinds: without statistics it is the weaker of the two
 
 
-def consensus(logits: Sequence[torch.Tensor], shares: Sequence[float] | None = None) -> torch.Tensor:
-    """Logits (B, ..., L) of several opinions -> logarithm of their mean distribution; shares sum to 1, None: equal."""
-    weights = shares if shares is not None else [1 / len(logits)] * len(logits)
-    each = [one.log_softmax(-1) + math.log(weight) for one, weight in zip(logits, weights, strict=True)]
-    return torch.stack(each).logsumexp(0)
+def consensus(logits: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Logits (B, ..., L) of several opinions -> logarithm of their mean distribution."""
+    return torch.stack([one.log_softmax(-1) for one in logits]).logsumexp(0) - math.log(len(logits))
 
 
 class SecondOpinion(nn.Module):
@@ -58,10 +55,10 @@ class SecondOpinion(nn.Module):
 class TowerOpinion(nn.Module):
     """Middle layers of an image tower of its own on the first one's early maps, and a head: score and kinds.
 
-    It sees no statistics, and is trained on contents that nobody acquired as much as on real ones.
+    It is trained on contents that nobody acquired more than on real ones.
     """
 
-    def __init__(self, trunk: Any, embed: int, width: int = 192) -> None:
+    def __init__(self, trunk: Any, embed: int, statistics: int, width: int = 192) -> None:
         super().__init__()
         self.layers = copy.deepcopy(trunk.blocks[EARLY_BLOCKS : EARLY_BLOCKS + LATE_BLOCKS])
         channels = {info["module"]: info["num_chs"] for info in trunk.feature_info}
@@ -69,6 +66,9 @@ class TowerOpinion(nn.Module):
         self.ends = [i - EARLY_BLOCKS for i, name in enumerate(names) if i >= EARLY_BLOCKS and name in channels]
         pooled = 2 * sum(channels.get(name, 0) for name in names)
         self.look_in = nn.Sequential(nn.LayerNorm(pooled), nn.Linear(pooled, width), nn.GELU())
+        measured = nn.Linear(width, 2 * width, bias=False)
+        nn.init.zeros_(measured.weight)  # what is seen comes first, then what is measured
+        self.statistics_in = nn.Sequential(nn.Linear(max(1, statistics), width), nn.GELU(), nn.Dropout(0.2), measured)
         self.modality_in = nn.Embedding(M + 1, width)
         self.mix = nn.Sequential(
             nn.Linear(3 * width, 2 * width), nn.GELU(), nn.Dropout(0.2), nn.Linear(2 * width, width), nn.GELU()
@@ -91,13 +91,15 @@ class TowerOpinion(nn.Module):
         return found
 
     def forward(
-        self, looks: torch.Tensor, modality: torch.Tensor, prior: torch.Tensor | None = None
+        self, looks: torch.Tensor, modality: torch.Tensor, stats: torch.Tensor, prior: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean look at the tiles and look at the whole view, (B, 2 D) -> logits of score (B, 21) and kinds (B, K, 5).
 
-        modality (B,) ids with scorer.UNKNOWN, prior (B, E) of `Scorer.read_prior`.
+        modality (B,) ids with scorer.UNKNOWN, stats (B, F) of `Scorer.standardised`, prior (B, E) of
+        `Scorer.read_prior`.
         """
-        features = self.mix(torch.cat([looks, self.modality_in(modality)], 1))
+        measured = self.statistics_in(stats if stats.shape[1] else looks.new_zeros(len(looks), 1))
+        features = self.mix(torch.cat([looks + measured, self.modality_in(modality)], 1))
         score = self.to_score(features)
         if prior is not None:
             score = score + self.asked(prior)

@@ -14,7 +14,7 @@ from medq_vlm import vocab
 from medq_vlm.config import ScorerConfig
 from medq_vlm.encoder import backbone, prompts
 from medq_vlm.encoder.gate import Gate, tile_mean
-from medq_vlm.encoder.opinions import KIND_SHARE, SecondOpinion, TowerOpinion, consensus
+from medq_vlm.encoder.opinions import SecondOpinion, TowerOpinion, consensus
 from medq_vlm.encoder.prior import legible
 
 K, A, M, N = len(vocab.KIND_NAMES), len(vocab.ATTRIBUTES), len(vocab.MODALITIES), len(vocab.ANATOMIES)
@@ -148,7 +148,7 @@ class Scorer(nn.Module):
     def take_tower_opinion(self) -> TowerOpinion:
         """Put a tower of its own beside the head, its layers as the scorer's are (training/train_opinion.py)."""
         self.config = replace(self.config, tower_opinion=True)
-        self.third = TowerOpinion(self.clip.visual.trunk, self.clip.text.output_dim)
+        self.third = TowerOpinion(self.clip.visual.trunk, self.clip.text.output_dim, self.config.statistics)
         return self.third
 
     def take_gate(self) -> Gate:
@@ -237,9 +237,9 @@ class Scorer(nn.Module):
         if self.second is not None:
             scores.append(self.second(stats, prior))
         if self.third is not None and looks is not None:
-            score, kinds = self.third(looks, modality, prior)
+            score, kinds = self.third(looks, modality, stats, prior)
             scores.append(score)
-            out = replace(out, kinds=consensus([out.kinds, kinds], (1 - KIND_SHARE, KIND_SHARE)))
+            out = replace(out, kinds=consensus([out.kinds, kinds]))
         return replace(out, score=consensus(scores)) if len(scores) > 1 else out
 
     def _read(self, query: torch.Tensor, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
