@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medq_vlm import cli, purpose, vocab
-from medq_vlm.io.examples import CT_HEAD, example
+from medq_vlm import cli, io, purpose, vocab
+from medq_vlm.degrade.sample import degrade_sample
+from medq_vlm.io.examples import CT_HEAD, CT_SMALL, example
 from medq_vlm.phantoms import phantom
 from medq_vlm.pipeline import MedQ
 from medq_vlm.slice_scores import SliceScores
@@ -82,3 +83,16 @@ def test_experts_share_the_work(medq: MedQ) -> None:
         out = model(views, views, torch.zeros(2, model.config.statistics), torch.tensor([0, 1]), model.anchors())
     assert torch.allclose(out.experts.sum(1), torch.ones(2))
     assert np.isfinite(out.score.numpy()).all()
+
+
+def test_the_same_noise_is_forgiven_a_screening_and_not_a_staging_as_the_readme_says(medq: MedQ) -> None:
+    clean = io.read(example(CT_SMALL))[0]
+    noisy, _ = degrade_sample(clean, "low_dose_noise", 2.0, 1)
+    said = {}
+    for text in ("", "Ultra-low-dose lung screening", "Liver lesion staging"):
+        found = medq.assess_encoded(medq.encode(replace(noisy, acquisition=text)))
+        said[text] = f"{found.score:.1f}", found.verdict, " ".join(found.warnings)
+    assert said[""][0] == "2.6"
+    screening, staging = said["Ultra-low-dose lung screening"], said["Liver lesion staging"]
+    assert screening[:2] == ("2.8", "good") and "low noise and sharpness matter less than usual" in screening[2]
+    assert staging[:2] == ("2.2", "usable") and "low noise, sharpness and contrast matter more" in staging[2]
