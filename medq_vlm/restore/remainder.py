@@ -24,13 +24,13 @@ def averages_out(guidance: Guidance) -> bool:
     return bool(guidance.treated) and all(kind in kinds for kind in guidance.treated)
 
 
-def put_back(change: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+def put_back(change: np.ndarray, valid: np.ndarray | None = None, threshold: float = THRESHOLD) -> np.ndarray:
     """Change (H, W) of a slice by denoising -> the change without the structure in it.
 
-    valid: (H, W), True where there is an image; the spread of the means is that of its inside.
+    valid: (H, W), True where there is an image; the spread of the means is that of its inside. threshold: in spreads.
     """
     means = ndimage.gaussian_filter(change, SD_PX)
     inside = means if valid is None or not valid.any() else means[valid]
     spread = 1.4826 * float(np.median(np.abs(inside - np.median(inside))))  # robust SD: structure is rare
-    structure = np.sign(means) * np.maximum(np.abs(means) - THRESHOLD * spread, 0)
+    structure = np.sign(means) * np.maximum(np.abs(means) - threshold * spread, 0)
     return np.asarray(change - structure, np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from medq_vlm import vocab
+from medq_vlm.restore import variation
 from medq_vlm.restore.bands import whole_view
 from medq_vlm.restore.guidance import Guidance, GuidanceTensors, place_map, tensors
 from medq_vlm.restore.metal import take_out_metal
@@ -19,6 +20,7 @@ from medq_vlm.restore.remainder import averages_out, put_back
 from medq_vlm.restore.restoration import Restoration, measure_change, untouched
 from medq_vlm.restore.scaling import slice_scale
 from medq_vlm.restore.tasks import TREATED_MODALITIES
+from medq_vlm.restore.variation import mean_change, second_opinion
 from medq_vlm.schema import ImageSample, MedQError
 
 Progress = Callable[[int, int], None]  # slices done, slices in all
@@ -112,8 +114,11 @@ def restore_slice(model: RestorationNet, sample: ImageSample, index: int, guidan
     offered = None if proposal is None else proposal[None]
     change = tiled(model, planes, place, small, tensors([guidance]), offered) - planes
     own = change[0].permute(1, 2, 0).numpy() if _coloured(sample) else change[0, 1].numpy()
-    if averages_out(guidance):
-        own = put_back(own, None if sample.valid is None else sample.valid[index])
+    inside = None if sample.valid is None else sample.valid[index]
+    if second_opinion(guidance):
+        own = put_back(mean_change(planes[0, 1].numpy(), own, inside), inside, variation.THRESHOLD)
+    elif averages_out(guidance):
+        own = put_back(own, inside)
     if native.ndim == 3 and own.ndim == 2:  # a grey modality stored in colour: the light changes, the hue stays
         own = np.broadcast_to(own[..., None], native.shape)
     if sample.valid is not None:
