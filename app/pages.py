@@ -129,7 +129,9 @@ class Pages:
                 if step.result is None:
                     slices = f": {step.done} of {step.total}" if step.total > 1 else ""
                     words = ", ".join(part for part in (f"{plain}{slices}", way.left(step.done)) if part)
-                    yield (KEEP, self._told(owner, panel.progress(words, way.share(step.done))), *[KEEP] * 8)
+                    told = self._told(owner, panel.progress(words, way.share(step.done)))
+                    # Stop again: a run that ended late may have hidden it
+                    yield (KEEP, told, gr.update(visible=True), *[KEEP] * 7)
         except Stopped as error:
             if study.state == "stopped":  # not gone on with meanwhile
                 yield (KEEP, self._told(owner, panel.notice(explain(error))), gr.update(visible=False),

@@ -52,6 +52,12 @@ def until(driver: Driver, condition: str) -> Any:
     raise AssertionError(f"never true: {condition}")
 
 
+def press(driver: Driver, name: str) -> None:
+    """Click the button of this id once it is on the page: the words beside it may come first."""
+    until(driver, f"document.getElementById('{name}')")
+    driver.find_element(By.ID, name).click()
+
+
 def drop(driver: Driver, path: Path) -> None:
     driver.find_element(By.CSS_SELECTOR, "#mq-upload input[type=file]").send_keys(str(path))
 

@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from medq_vlm.io.examples import CT_HEAD, example
 from medq_vlm.io.write import write
 from medq_vlm.phantoms import phantom_volume
-from tests.app_browser import Driver, browser, choose, drop, needs_chromium, stage, tab, until
+from tests.app_browser import Driver, browser, choose, drop, needs_chromium, press, stage, tab, until
 from tests.app_server import running
 
 pytestmark = needs_chromium
@@ -85,11 +85,11 @@ def test_a_long_series_is_seen_at_once_stopped_and_gone_on_with(opened: Driver, 
     opened.find_elements(By.CSS_SELECTOR, "#mq-series label")[-1].click()
     stage(opened).send_keys(Keys.END)
     until(opened, f"document.querySelector('[data-viewer=main]').dataset.shown.endsWith(':{LONG - 1}')")
-    opened.find_element(By.ID, "mq-stop").click()
+    press(opened, "mq-stop")
     until(opened, f"{status}.startsWith('Stopped')")
-    opened.find_element(By.ID, "mq-go").click()
+    press(opened, "mq-go")
     until(opened, f"/Assessing long.nii.gz: [0-9]+ of {LONG}/.test({status})")
-    opened.find_element(By.ID, "mq-stop").click()
+    press(opened, "mq-stop")
     until(opened, f"{status}.startsWith('Stopped')")
     assert "stopped" in opened.find_elements(By.CSS_SELECTOR, "#mq-series label")[-1].text
 
