@@ -240,6 +240,7 @@ def _opinion(record: dict | None) -> str:
     before, now = (record["validation"][name]["figures"] for name in ("without the third", "consensus"))
     seen = f"{record['steps']} steps of {record['batch']} on {record['samples']} other versions"
     left = f", none of {', '.join(record['left_out'])}," if record["left_out"] else ""
+    seen += ", on from the one before" if record.get("went_on") else ""
     return f"""A third opinion (a tower of its own, {seen}{left}) has its say on score and kinds.
 New validation versions before: {before}; with it: {now}.
 

@@ -164,7 +164,7 @@ def main(argv: list[str] | None = None) -> None:
     model.second = second
     if args.second:
         take_second(model, data, np.ones(len(data), bool), args.seed, args.opinion / "second.safetensors")
-        record["validation, statistics' networks trained again"] = bench(model, known, check)
+        record["validation"] = bench(model, known, check)
         print(json.dumps(record, indent=1), flush=True)
     calibration = calibrate(predictions(model, known, check), check, strange)
     if args.out:

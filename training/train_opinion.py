@@ -215,7 +215,8 @@ def main(argv: list[str] | None = None) -> None:
     model = checkpoint.load(args.base).model
     if is_foreign(model.config.clip):
         parser.error(f"'{args.base}' has towers of another make; a third opinion shares the early layers of ours.")
-    opinion = model.third if model.third is not None and not args.fresh else model.take_tower_opinion()
+    went_on = model.third is not None and not args.fresh
+    opinion = model.third if model.third is not None and went_on else model.take_tower_opinion()
     opinion.requires_grad_(True)
     model.to(memory_format=torch.channels_last)  # a step takes two thirds of the time
     fit_layers(model, opinion, check, args)
@@ -231,7 +232,7 @@ def main(argv: list[str] | None = None) -> None:
     sources, counts = np.unique(data.labels["source"][keep], return_counts=True)
     record = {
         "samples": int(keep.sum()), "steps": progress["step"], "batch": args.batch, "rate": args.rate,
-        "head_samples": len(index), "left_out": args.leave,
+        "head_samples": len(index), "left_out": args.leave, "went_on": went_on,
         "sources": dict(zip(sources.tolist(), counts.tolist(), strict=True)),
     }  # fmt: skip
     (args.out / RECORD).write_text(json.dumps(record, indent=1) + "\n")

@@ -118,9 +118,8 @@ class Light(nn.Module):
         severities = told_severities(wish)
         if bool((severities > 0).any()):
             there = (severities > 0).any(1, keepdim=True)
-            lifts = likely_curve(curve_knots().to(small), spread, usual, severities, wish.index) - curve_knots().to(
-                small
-            )
+            knots = curve_knots().to(small)
+            lifts = likely_curve(knots, spread, usual, severities, wish.index) - knots
             offset = torch.where(there, lifts[:, :1], offset)
             slopes = torch.where(there, _slopes(lifts), slopes)
             even_too = wish.named[:, [vocab.KIND_NAMES.index("uneven_illumination")]] > 0
