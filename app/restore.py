@@ -95,7 +95,8 @@ def facts(study: Study | None) -> str:
             f'<nav class="mq-downloads"><a class="mq-button main" data-export="restored" download href="/medq/study/'
             f'{study.token}/export/restored" title="Image, change and record; no header, no patient">Download</a></nav>'
         )
-    parts.append(panel.warnings([words for words in made.warnings if words != restoring.DERIVED]))
+    told = [words for words in made.warnings if words != restoring.DERIVED]
+    parts.append(panel.warnings([*told, *restoring.score_warnings(treated.before, treated.after)]))
     if not made.unchanged:
         parts.append(
             '<p class="mq-soft">The download holds no header and no patient. For a derived DICOM series in the study '

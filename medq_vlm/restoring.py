@@ -107,6 +107,16 @@ def untreated_warnings(guidance: Guidance) -> tuple[str, ...]:
     return (f"Not treated, for the network did not learn it: {', '.join(names)}.",) if names else ()
 
 
+def score_warnings(before: Assessment, after: Assessment) -> tuple[str, ...]:
+    """A sentence where the restored image scores lower than the original, both to one decimal, as they are shown."""
+    if before.score is None or after.score is None or round(after.score, 1) >= round(before.score, 1):
+        return ()
+    return (
+        f"By its score the restored image is worse than the original ({before.score:.1f} before, {after.score:.1f} "
+        "after): prefer the original.",
+    )
+
+
 def _as_it_is(sample: ImageSample, guidance: Guidance, assessment: Assessment, reason: str) -> Restored:
     made = untouched(sample, reason, *untreated_warnings(guidance))
     return Restored(made, guidance, invention.check(sample, made, assessment))
@@ -177,7 +187,7 @@ def record(
         "description": {"text": restored.guidance.text, "from": "user" if by_person else "assessment",
                         "findings": restored.guidance.findings},
         "acquisition": before.acquisition,
-        "warnings": list(made.warnings),
+        "warnings": [*made.warnings, *score_warnings(before, after)],
         "model": {"scorer": before.model, "restorer": restorer},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }, six_digits)  # fmt: skip

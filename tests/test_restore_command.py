@@ -313,3 +313,11 @@ def test_regions_say_where_the_change_lies() -> None:
     x0, y0, x1, y1 = first["box"]
     assert x0 <= 31 and x1 >= 49 and y0 <= 11 and y1 >= 19
     assert restoring.regions(np.zeros((1, 16, 16), np.float32)) == []
+
+
+def test_a_score_that_falls_is_told() -> None:
+    before = replace(assessed("ct", {}), score=2.12)
+    assert restoring.score_warnings(before, replace(before, score=2.08)) == ()  # both are shown as 2.1
+    (words,) = restoring.score_warnings(before, replace(before, score=1.93))
+    assert "2.1 before, 1.9 after" in words
+    assert restoring.score_warnings(before, replace(before, score=None)) == ()

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from medq_vlm import checkpoint, vocab
 from medq_vlm.config import ViewConfig
 from medq_vlm.phantoms import phantom
 from training import join_opinion, leave_out, synthesize, train_opinion, train_quality
 from training.data import Shards, _mirror
-from training.rendering import as_picture, render_after, render_before
+from training.rendering import _calm, as_picture, render_after, render_before
 from training.sources import HELD_OUT_SOURCES, split_of
 
 
@@ -96,16 +97,22 @@ def test_a_third_opinion_is_trained_and_joins_the_scorer(shards: Path, tmp_path:
     progress = json.loads((tmp_path / "layers" / "progress.json").read_text())
     train_opinion.main([*common, *ran])  # goes on, and there is nothing left to do
     assert json.loads((tmp_path / "layers" / "progress.json").read_text()) == progress
+    mean = [*common, "--mean", str(tmp_path), str(tmp_path), "--out", str(tmp_path / "mean"), "--head-samples", "8"]
+    train_opinion.main(mean)
+    one, two = (load_file(path / train_opinion.WEIGHTS) for path in (tmp_path, tmp_path / "mean"))
+    assert all(torch.allclose(one[name].float(), two[name].float()) for name in one if name.startswith("layers."))
     folder = tmp_path / "nano"
     shutil.copytree(checkpoint.preset_folder("nano"), folder)
     before = checkpoint.load(str(folder))
-    join_opinion.main([*common[:2], "--opinion", str(tmp_path), "--out", str(folder), "--second"])
+    again = ["--second", "--judgement", str(tmp_path / "features_train")]
+    join_opinion.main([*common[:2], "--opinion", str(tmp_path), "--out", str(folder), *again])
     after = checkpoint.load(str(folder))
     assert after.model.third is not None and "third opinion" in (folder / "CARD.md").read_text()
     assert after.calibration.bar(False) == before.calibration.bar(False)
     kept = after.model.state_dict()
     for name, value in before.model.state_dict().items():
-        assert name.startswith(("second.", "third.")) or torch.equal(value, kept[name]), name
+        assert name.startswith(join_opinion.PREFIXES) or torch.equal(value, kept[name]), name
+    assert not torch.equal(before.model.judge[0].weight, after.model.judge[0].weight)
 
 
 def test_a_subject_is_on_one_side_of_the_split() -> None:
@@ -120,6 +127,15 @@ def test_rendering_depends_on_the_generator_alone_and_keeps_the_content() -> Non
     first = render_after(render_before(clean, np.random.default_rng(3)), np.random.default_rng(4))
     again = render_after(render_before(clean, np.random.default_rng(3)), np.random.default_rng(4))
     assert np.array_equal(first.pixels, again.pixels)
+
+
+def test_a_calm_image_has_less_noise_and_the_same_edges() -> None:
+    step = np.where(np.arange(160) < 80, -100.0, 100.0)[None].repeat(160, 0)
+    noisy = step + np.random.default_rng(0).normal(0, 20, step.shape)
+    calm = _calm(noisy.astype(np.float32), np.random.default_rng(1))
+    assert calm[:, 10:70].std() < 0.6 * noisy[:, 10:70].std()
+    assert np.abs(np.diff(calm.mean(0))[79] - 200) < 20
+    assert np.array_equal(_calm(step.astype(np.float32), np.random.default_rng(1)), step)
 
 
 def test_a_picture_has_eight_bits_and_one_window_per_seed() -> None:

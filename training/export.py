@@ -241,6 +241,7 @@ def _opinion(record: dict | None) -> str:
     seen = f"{record['steps']} steps of {record['batch']} on {record['samples']} other versions"
     left = f", none of {', '.join(record['left_out'])}," if record["left_out"] else ""
     seen += ", on from the one before" if record.get("went_on") else ""
+    seen += f", mean of {record['mean_of']} runs" if record.get("mean_of", 1) > 1 else ""
     return f"""A third opinion (a tower of its own, {seen}{left}) has its say on score and kinds.
 New validation versions before: {before}; with it: {now}.
 

@@ -207,7 +207,7 @@ def one_run(
             else:
                 anchors = anchors.detach()
             statistics = data.disturbed_statistics(index, model.statistics_mean, model.statistics_std, rng)
-            padded = _drop_tiles(features.padded[index], rng)
+            padded = drop_tiles(features.padded[index], rng)
             given = labels.given if modality else torch.full_like(labels.given, UNKNOWN)
             prior = model.read_prior(labels.texts if described else [""] * len(index))
             prompts, others = anchors[: -len(texts)], anchors[-len(texts) :]
@@ -230,7 +230,7 @@ def _report(model: Scorer, state: dict[str, torch.Tensor], features: Features, c
     print(f"{name} {figures}", flush=True)
 
 
-def _drop_tiles(padded: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def drop_tiles(padded: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Hide a share of the tiles (B, V), never all of an image."""
     hidden = padded | (rng.random(padded.shape) < TILE_DROP)
     hidden[hidden.all(1)] = padded[hidden.all(1)]

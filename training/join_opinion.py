@@ -2,9 +2,10 @@
 
     python -m training.join_opinion --shards runs/shards --opinion runs/opinion --out medq_vlm/weights/nano
 
-Prints what each opinion and their consensus are worth on validation subjects and on the sources that the third was
-trained without, and keeps that in meta.json. With --second the statistics' networks are trained again on these
-shards: once without those sources, for the figures and the calibration, and once on all. The bars of the gate stay.
+Prints what each opinion and their consensus are worth on validation subjects and on the sources that the third (or the
+one of --apart) was trained without, and keeps that in meta.json. With --second the statistics' networks, with
+--judgement how the head judges are trained again on these shards: once without those sources, for the figures and the
+calibration, and once on all. The bars of the gate stay.
 """
 
 from __future__ import annotations
@@ -22,30 +23,45 @@ from safetensors.torch import load_file, save_file
 
 from medq_vlm import checkpoint
 from medq_vlm.config import ViewConfig
+from medq_vlm.encoder.opinions import TowerOpinion
 from medq_vlm.encoder.scorer import UNKNOWN, Scorer
 from training.data import Shards
 from training.export import Predictions, calibrate, card, predictions
 from training.fit_head import Features, cached, extract
+from training.fit_judgement import PARTS, fit_judgement
 from training.fit_second import fit_asked, fit_second
 from training.leave_out import Unfamiliar
 from training.train_opinion import HEAD_TILES, RECORD, WEIGHTS, looks_of
 from training.validation import Figures
 
-PREFIXES = ("second.", "third.")
+PREFIXES = ("second.", "third.", *PARTS)
 ASKED_SAMPLES = 3000
 
 
 def join(model: Scorer, weights: Path, data: Shards, seed: int) -> None:
     """Load the opinion into `model` and teach it what descriptions ask, on samples of `data`."""
-    opinion = model.take_tower_opinion()
-    opinion.load_state_dict(load_file(weights))
-    opinion.eval()
+    opinion = load_third(model, weights)
     rng = np.random.default_rng(seed)
     rows = np.sort(rng.permutation(np.flatnonzero(data.labels["medical"]))[:ASKED_SAMPLES])
     with torch.no_grad():
         stats = model.standardised(data.statistics(rows))
         plain, _ = opinion(looks_of(model, opinion, data, rows, 2), torch.full((len(rows),), UNKNOWN), stats)
     fit_asked(model, opinion.asked, lambda pick, prior: plain[pick] + opinion.asked(prior), data, rows, rng)
+
+
+def load_third(model: Scorer, weights: Path) -> TowerOpinion:
+    opinion = model.take_tower_opinion()
+    opinion.load_state_dict(load_file(weights))
+    return opinion.eval()
+
+
+def take_judgement(model: Scorer, features: Features, data: Shards, keep: np.ndarray, seed: int, path: Path) -> None:
+    """Let the head of `model` judge as trained on the samples `keep` (N,), kept in a file."""
+    if not path.exists():
+        fit_judgement(model, features, data, seed, keep)
+        own = {name: value.contiguous() for name, value in model.state_dict().items() if name.startswith(PARTS)}
+        save_file(own, path)
+    model.load_state_dict(load_file(path), strict=False)
 
 
 def take_second(model: Scorer, data: Shards, keep: np.ndarray, seed: int, path: Path) -> None:
@@ -128,44 +144,70 @@ def subset(data: Shards, rows: np.ndarray) -> Shards:
     return small
 
 
+def strangers(
+    model: Scorer, args: argparse.Namespace, data: Shards, features: Features | None
+) -> tuple[dict[str, Any], Unfamiliar | None]:
+    """What opinions that never saw some sources say of these: figures, and raw outputs to calibrate with.
+
+    The parts of `model` are those of the last training without these sources when it comes back.
+    """
+    folder = args.apart or args.opinion
+    left_out = json.loads((folder / RECORD).read_text())["left_out"]
+    out = np.isin(data.labels["source"], left_out)
+    if not out.any() or out.all():
+        return {}, None
+    load_third(model, folder / WEIGHTS)
+    rows = np.flatnonzero(out & data.labels["medical"])
+    if features is None:
+        few = left_features(model, data, rows, args.opinion / "features_left.npz")
+    else:
+        few = Features(features.tiles[rows], features.padded[rows], features.whole[rows])
+    number = checkpoint.file_sha256(folder / WEIGHTS)[:8]
+    few = with_looks(model, few, data, rows, args.opinion / f"looks_left_{number}_{len(rows)}.npz", HEAD_TILES)
+    labels = subset(data, rows)
+    figures: dict[str, Any] = {"sources": left_out, "versions": len(rows), "before": bench(model, few, labels)}
+    take_second(model, data, ~out, args.seed, args.opinion / "second_left.safetensors")
+    if features is not None:
+        take_judgement(model, features, data, ~out, args.seed, args.opinion / "judgement_left.safetensors")
+    figures["none of them trained on these"] = bench(model, few, labels)
+    found = predictions(model, few, labels)
+    truth = (labels.labels[name] for name in ("severities", "modality"))
+    return figures, Unfamiliar(found.distribution, labels.labels["quality"], found.severities, *truth)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--opinion", type=Path, required=True, help="--out of training.train_opinion")
+    parser.add_argument("--apart", type=Path, help="another such folder, trained without some sources, to calibrate by")
     parser.add_argument("--base", default="nano")
     parser.add_argument("--second", action="store_true", help="train the statistics' networks again")
+    parser.add_argument(
+        "--judgement", type=Path, help="train how the head judges again; folder for its features of the shards"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="folder of weights to put the opinion into")
+    parser.add_argument("--out", type=Path, help="folder of weights to put the opinions into")
     args = parser.parse_args(argv)
     data, check = (Shards(args.shards, split, ViewConfig()) for split in ("train", "validation"))
     model = checkpoint.load(args.base).model
     model.third = None
+    features = cached(args.judgement, model, data, len(data), HEAD_TILES) if args.judgement else None
+    record: dict[str, Any] = json.loads((args.opinion / RECORD).read_text())
+    before = deepcopy(model)
+    record["left out"], strange = strangers(model, args, data, features)
+    print(json.dumps(record, indent=1), flush=True)
+    model = before
     join(model, args.opinion / WEIGHTS, data, args.seed)
     number = checkpoint.file_sha256(args.opinion / WEIGHTS)[:8]
     known = cached(args.opinion / "features_validation", model, check, len(check))
     known = with_looks(model, known, check, np.arange(len(check)), args.opinion / f"looks_validation_{number}.npz")
-    record: dict[str, Any] = json.loads((args.opinion / RECORD).read_text())
+    everything = np.ones(len(data), bool)
+    if args.second:
+        take_second(model, data, everything, args.seed, args.opinion / "second.safetensors")
+    if features is not None:
+        take_judgement(model, features, data, everything, args.seed, args.opinion / "judgement.safetensors")
     record["validation"] = bench(model, known, check)
     print(json.dumps(record, indent=1), flush=True)
-    strange, out = None, np.isin(data.labels["source"], record["left_out"])
-    second = deepcopy(model.second)
-    if out.any():
-        rows = np.flatnonzero(out & data.labels["medical"])
-        few, labels = left_features(model, data, rows, args.opinion / "features_left.npz"), subset(data, rows)
-        few = with_looks(model, few, data, rows, args.opinion / f"looks_left_{number}.npz", HEAD_TILES)
-        record["left out"] = bench(model, few, labels)
-        if not out.all():
-            take_second(model, data, ~out, args.seed, args.opinion / "second_left.safetensors")
-            record["left out of the statistics' networks, too"] = bench(model, few, labels)
-        print(json.dumps(record, indent=1), flush=True)
-        found = predictions(model, few, labels)
-        truth = (labels.labels[name] for name in ("severities", "modality"))
-        strange = Unfamiliar(found.distribution, labels.labels["quality"], found.severities, *truth)
-    model.second = second
-    if args.second:
-        take_second(model, data, np.ones(len(data), bool), args.seed, args.opinion / "second.safetensors")
-        record["validation"] = bench(model, known, check)
-        print(json.dumps(record, indent=1), flush=True)
     calibration = calibrate(predictions(model, known, check), check, strange)
     if args.out:
         write(args.out, model, calibration, record)

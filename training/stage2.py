@@ -29,7 +29,7 @@ from medq_vlm.schema import MedQError
 from training.expert_scores import ExpertScore, rater_agreement, read
 from training.losses import ranked_probability, soft_cross_entropy, soft_levels
 
-MOVING = ("mix.", "to_score.")  # the layers that learn
+MOVING = ("judge.", "to_score.")  # the layers that learn
 RATE, BATCH = 1e-3, 32
 STAY = 2e-2  # weight of the squared distance from the shipped weights
 FOLDS, DRAWS = 5, 500

@@ -5,7 +5,10 @@
 It goes on from the base's own third opinion where there is one. Two passes, the first resumable: its layers and head
 on single tiles, then its head on the looks of several tiles, as at inference. The scorer stays as it is;
 training.join_opinion puts the two together. --batch 8 --minutes 0.1 is a run that tests the whole way. On the CPU
-alone so far.
+alone so far. Two such runs with different seeds lie in one basin; their mean is better than each (model soup, Wortsman
+et al., ICML 2022):
+
+    python -m training.train_opinion --shards runs/shards --mean runs/opinion runs/other --out runs/mean
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from medq_vlm import checkpoint, vocab
 from medq_vlm.config import ViewConfig
@@ -196,10 +199,17 @@ def fit_mix(
     opinion.eval()
 
 
+def mean_of(folders: list[Path]) -> dict[str, torch.Tensor]:
+    """Mean weights of trained opinions that went on from the same one."""
+    states = [load_file(folder / WEIGHTS) for folder in folders]
+    return {name: torch.stack([state[name].float() for state in states]).mean(0) for name in states[0]}
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--base", default="nano", help="the scorer beside which it is trained, with a tower of ours")
+    parser.add_argument("--mean", nargs="+", type=Path, help="folders of trained opinions: their mean, not a training")
     parser.add_argument("--fresh", action="store_true", help="do not go on from the base's third opinion")
     parser.add_argument("--leave", nargs="*", default=[], help="sources that do not train")
     parser.add_argument("--out", type=Path, required=True)
@@ -219,7 +229,12 @@ def main(argv: list[str] | None = None) -> None:
     opinion = model.third if model.third is not None and went_on else model.take_tower_opinion()
     opinion.requires_grad_(True)
     model.to(memory_format=torch.channels_last)  # a step takes two thirds of the time
-    fit_layers(model, opinion, check, args)
+    if args.mean:
+        args.out.mkdir(parents=True, exist_ok=True)
+        opinion.load_state_dict(mean_of(args.mean))
+        print(f"mean {report(model, opinion, check)}", flush=True)
+    else:
+        fit_layers(model, opinion, check, args)
     data, keep = training_samples(args)
     quads = np.flatnonzero(keep.reshape(-1, VERSIONS).all(1))
     quads = np.random.default_rng(args.seed).permutation(quads)[: args.head_samples // VERSIONS]
@@ -228,10 +243,12 @@ def main(argv: list[str] | None = None) -> None:
     fit_mix(model, opinion, looks, data, index, args.seed)
     print(f"head {report(model, opinion, check)}", flush=True)
     save_file({name: v.contiguous() for name, v in opinion.state_dict().items()}, args.out / WEIGHTS)
-    progress = json.loads((args.out / "layers" / "progress.json").read_text())
+    steps = [
+        json.loads((folder / "layers" / "progress.json").read_text())["step"] for folder in args.mean or [args.out]
+    ]
     sources, counts = np.unique(data.labels["source"][keep], return_counts=True)
     record = {
-        "samples": int(keep.sum()), "steps": progress["step"], "batch": args.batch, "rate": args.rate,
+        "samples": int(keep.sum()), "steps": sum(steps), "mean_of": len(steps), "batch": args.batch, "rate": args.rate,
         "head_samples": len(index), "left_out": args.leave, "went_on": went_on,
         "sources": dict(zip(sources.tolist(), counts.tolist(), strict=True)),
     }  # fmt: skip

@@ -113,12 +113,15 @@ class Scorer(nn.Module):
         self.attend = nn.MultiheadAttention(dim, config.heads, batch_first=True)
         self.norm = nn.LayerNorm(dim)
         self.drop = nn.Dropout(config.dropout)
-        self.mix = nn.Sequential(
-            nn.Linear((config.queries + 2) * dim, 2 * dim),
-            nn.GELU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(2 * dim, dim),
-        )
+        self.mix, self.judge = (
+            nn.Sequential(
+                nn.Linear((config.queries + 2) * dim, 2 * dim),
+                nn.GELU(),
+                nn.Dropout(config.dropout),
+                nn.Linear(2 * dim, dim),
+            )
+            for _ in range(2)
+        )  # what it is, and how good it is: the second is trained again on its own (training/fit_judgement.py)
         self.to_kinds = nn.Linear(dim, K * KIND_WIDTH)
         self.kind_text = nn.Linear(embed, KIND_WIDTH, bias=False)
         self.to_embed = nn.Linear(dim, embed)
@@ -227,8 +230,8 @@ class Scorer(nn.Module):
         sequence = self.drop(self.norm(torch.cat(tokens, 1)))  # B, 2 + V + 1, D
         query = self.queries + self.prior_query(prior)[:, None]
         read = self._read(query, sequence, mask)
-        features = self.mix(torch.cat([read.flatten(1), stat, context], 1))  # B, D
-        out = self._classify(features, read, anchors, prior)
+        known = torch.cat([read.flatten(1), stat, context], 1)
+        out = self._classify(self.mix(known), self.judge(known), read, anchors, prior)
         if alone:
             return out
         if self.gate is not None:
@@ -259,17 +262,19 @@ class Scorer(nn.Module):
         return self.attend.out_proj(read.transpose(1, 2).flatten(2))
 
     def _classify(
-        self, features: torch.Tensor, read: torch.Tensor, anchors: torch.Tensor, prior: torch.Tensor
-    ) -> Outputs:
+        self, features: torch.Tensor, judged: torch.Tensor, read: torch.Tensor, anchors: torch.Tensor,
+        prior: torch.Tensor,
+    ) -> Outputs:  # fmt: skip
+        """What it is from features (B, D), how good it is from judged (B, D)."""
         kind_anchor, attribute_anchor, modality_anchor, anatomy_anchor = anchors.split(prompts.split_sizes())
         b = features.shape[0]
         scale = self.clip.logit_scale.exp().clamp(max=50.0)
-        per_kind = self.to_kinds(features).view(b, K, KIND_WIDTH)
+        per_kind = self.to_kinds(judged).view(b, K, KIND_WIDTH)
         levels = self.kind_text(kind_anchor).view(K, 5, KIND_WIDTH)
         kinds = scale * torch.einsum("bkd,kld->bkl", per_kind, levels) + self.kind_bias
         embed = scale * F.normalize(self.to_embed(features), dim=-1)
         gain, shift = self.prior_score(prior).chunk(2, -1)
-        score, experts = self.to_score(features * (1 + gain) + shift)
+        score, experts = self.to_score(judged * (1 + gain) + shift)
         return Outputs(
             score=score,
             kinds=kinds,
