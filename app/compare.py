@@ -43,7 +43,7 @@ def pair_sentence(first: Assessment, second: Assessment) -> str:
     """Which of two images is better, and what each shows alone, in one sentence."""
     if first.score is None or second.score is None:
         return "One of the two could not be assessed."
-    gap = second.score - first.score
+    gap = _shown_gap(first.score, second.score)
     scores = f"({first.score:.1f} and {second.score:.1f} of 4)"
     better = f"The {'second' if gap > 0 else 'first'} is better by {abs(gap):.1f}"
     words = f"{'Both are of one quality' if abs(gap) < SAME_SCORE else better} {scores}"
@@ -54,12 +54,16 @@ def pair_sentence(first: Assessment, second: Assessment) -> str:
     return words + "."
 
 
+def _shown_gap(first: float, second: float) -> float:
+    """Second minus first as a reader would work it out from the page, where scores have one decimal."""
+    return round(second, 1) - round(first, 1)
+
+
 def sentence(first: Assessment, second: Assessment) -> str:
     """What changed, in one sentence."""
     if first.score is None or second.score is None:
         return "One of the two could not be assessed."
-    shift = second.score - first.score
-    if abs(shift) < SAME_SCORE:
+    if abs(_shown_gap(first.score, second.score)) < SAME_SCORE:
         words = f"The score stays at {second.score:.1f}"
     else:
         words = f"The score goes from {first.score:.1f} to {second.score:.1f}"

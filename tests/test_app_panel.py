@@ -94,6 +94,8 @@ def test_a_comparison_says_what_changed() -> None:
         "only the second shows metal streaks."
     )
     assert compare.pair_sentence(first, first) == "Both are of one quality (1.2 and 1.2 of 4)."
+    close = compare.pair_sentence(assessed(2.44, (NOISE,)), assessed(2.56, (NOISE,)))
+    assert close == "The second is better by 0.2 (2.4 and 2.6 of 4)."  # as the page's figures say
     table = {row[0]: row for row in compare.rows(first, second)}
     assert table["Score, 0 to 4"][3] == "+1.80"
     assert table["Verdict"][3] == "changed"
