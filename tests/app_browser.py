@@ -67,6 +67,12 @@ def tab(driver: Driver, name: str) -> None:
     next(one for one in buttons if one.text.strip() == name).click()
 
 
+def pick(driver: Driver, index: int) -> None:
+    """Choose a series of the list by its place, however often the list is drawn again meanwhile."""
+    one = f"[...document.querySelectorAll('#mq-series label input')].at({index})"
+    until(driver, f"((one) => one && (one.checked || (one.click(), false)))({one})")
+
+
 def choose(driver: Driver, place: str, option: str) -> None:
     """Take an entry of a Gradio dropdown."""
     driver.find_element(By.CSS_SELECTOR, f"{place} input").click()

@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from medq_vlm.io.examples import CT_HEAD, example
 from medq_vlm.io.write import write
 from medq_vlm.phantoms import phantom_volume
-from tests.app_browser import Driver, browser, choose, drop, needs_chromium, press, stage, tab, until
+from tests.app_browser import Driver, browser, choose, drop, needs_chromium, pick, press, stage, tab, until
 from tests.app_server import running
 
 pytestmark = needs_chromium
@@ -57,15 +57,18 @@ def test_a_finding_is_shown_by_its_box_and_its_heat_map(opened: Driver) -> None:
 
 
 def test_each_series_keeps_its_window_in_every_viewer(opened: Driver) -> None:
+    if len(opened.find_elements(By.CSS_SELECTOR, "#mq-series label")) == 1:
+        choose(opened, "#mq-example", "CT, metal (phantom)")
+        until(opened, "document.querySelectorAll('#mq-series label').length === 2")
+        until(opened, "!document.querySelector('#mq-status progress')")
     shown = "document.querySelector('[data-viewer={}] .mq-slice').src"
     fresh = opened.execute_script(f"return {shown.format('main')}")
-    labels = opened.find_elements(By.CSS_SELECTOR, "#mq-series label input")
     field = opened.find_element(By.CSS_SELECTOR, "[data-viewer=main] [data-width]")
     field.send_keys(Keys.CONTROL, "a", Keys.NULL, "321", Keys.ENTER)
     until(opened, f"{shown.format('main')}.includes('w=321')")
-    opened.execute_script("arguments[0].click()", labels[0])
+    pick(opened, 0)
     until(opened, f"!{shown.format('main')}.includes('w=321')")
-    opened.execute_script("arguments[0].click()", labels[-1])
+    pick(opened, -1)
     until(opened, f"{shown.format('main')}.includes('w=321')")
     tab(opened, "Compare")
     until(opened, f"{shown.format('b')}.includes('w=321')")

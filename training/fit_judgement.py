@@ -17,7 +17,7 @@ from training.losses import kinds_loss, rank_loss, score_loss
 from training.synthesize import VERSIONS
 
 PARTS = ("judge.", "to_kinds.", "kind_text.", "kind_bias", "to_score.", "prior_score.")
-EPOCHS, QUADS, RATE, DECAY = 8, 32, 6e-4, 0.05
+EPOCHS, QUADS, RATE, DECAY = 6, 32, 3e-4, 0.05
 
 
 def fit_judgement(model: Scorer, features: Features, data: Shards, seed: int, keep: np.ndarray | None = None) -> None:

@@ -200,8 +200,8 @@ def fit_mix(
 
 
 def mean_of(folders: list[Path]) -> dict[str, torch.Tensor]:
-    """Mean weights of trained opinions that went on from the same one."""
-    states = [load_file(folder / WEIGHTS) for folder in folders]
+    """Mean weights after the first pass of opinions that went on from the same one; the second is its own."""
+    states = [load_file(folder / "layers" / "average.safetensors") for folder in folders]
     return {name: torch.stack([state[name].float() for state in states]).mean(0) for name in states[0]}
 
 
