@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -173,9 +173,13 @@ def report(model: Scorer, opinion: TowerOpinion, check: Shards) -> Figures:
 def fit_mix(
     model: Scorer, opinion: TowerOpinion, looks: torch.Tensor, data: Shards, index: np.ndarray, seed: int
 ) -> None:
-    """The second pass: all but the layers, on the looks (N, 2 D) of the samples `index`, whole quads in a row."""
+    """The second pass: all but the layers, on the looks (N, 2 D) of the samples `index`, whole quads in a row.
+
+    Half of the way is taken: the whole one forgets some of what the first pass taught.
+    """
     heads = ("mix.", "to_", "modality_in.", "statistics_in.")
     own = [p for name, p in opinion.named_parameters() if name.startswith(heads)]
+    before = {name: value.clone() for name, value in opinion.state_dict().items()}
     optimiser = torch.optim.AdamW(own, lr=HEAD_RATE, weight_decay=0.05)
     average = MovingAverage(opinion, 0.99)
     quads = np.arange(len(index) // VERSIONS)
@@ -195,13 +199,12 @@ def fit_mix(
             loss.backward()
             optimiser.step()
             average.update(opinion)
-    opinion.load_state_dict(average.state)
+    opinion.load_state_dict(mean_of([before, average.state]))
     opinion.eval()
 
 
-def mean_of(folders: list[Path]) -> dict[str, torch.Tensor]:
-    """Mean weights after the first pass of opinions that went on from the same one; the second is its own."""
-    states = [load_file(folder / "layers" / "average.safetensors") for folder in folders]
+def mean_of(states: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Mean weights of opinions that went on from the same one."""
     return {name: torch.stack([state[name].float() for state in states]).mean(0) for name in states[0]}
 
 
@@ -231,7 +234,8 @@ def main(argv: list[str] | None = None) -> None:
     model.to(memory_format=torch.channels_last)  # a step takes two thirds of the time
     if args.mean:
         args.out.mkdir(parents=True, exist_ok=True)
-        opinion.load_state_dict(mean_of(args.mean))
+        firsts = [load_file(folder / "layers" / "average.safetensors") for folder in args.mean]
+        opinion.load_state_dict(mean_of(firsts))  # the second pass is its own
         print(f"mean {report(model, opinion, check)}", flush=True)
     else:
         fit_layers(model, opinion, check, args)
