@@ -242,8 +242,9 @@ def _opinion(record: dict | None) -> str:
     left = f", none of {', '.join(record['left_out'])}," if record["left_out"] else ""
     seen += ", on from the one before" if record.get("went_on") else ""
     seen += f", mean of {record['mean_of']} runs" if record.get("mean_of", 1) > 1 else ""
+    also = "How the head judges was trained again on these versions, too. " if record.get("judgement") else ""
     return f"""A third opinion (a tower of its own, {seen}{left}) has its say on score and kinds.
-New validation versions before: {before}; with it: {now}.
+{also}New validation versions without it: {before}; with it: {now}.
 
 """
 

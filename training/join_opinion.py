@@ -206,7 +206,7 @@ def main(argv: list[str] | None = None) -> None:
         take_second(model, data, everything, args.seed, args.opinion / "second.safetensors")
     if features is not None:
         take_judgement(model, features, data, everything, args.seed, args.opinion / "judgement.safetensors")
-    record["validation"] = bench(model, known, check)
+    record |= {"judgement": features is not None, "validation": bench(model, known, check)}
     print(json.dumps(record, indent=1), flush=True)
     calibration = calibrate(predictions(model, known, check), check, strange)
     if args.out:
