@@ -29,7 +29,8 @@ from medq_vlm.schema import MedQError
 from training.expert_scores import ExpertScore, rater_agreement, read
 from training.losses import ranked_probability, soft_cross_entropy, soft_levels
 
-MOVING = ("judge.", "to_score.")  # the layers that learn
+# the last layers of every opinion: where only one learns, the consensus hardly moves
+MOVING = ("judge.", "to_score.", "second.networks.", "third.mix.", "third.to_score.")
 RATE, BATCH = 1e-3, 32
 STAY = 2e-2  # weight of the squared distance from the shipped weights
 FOLDS, DRAWS = 5, 500
