@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from medq_vlm.language import guard
@@ -29,6 +31,7 @@ CLEAN = lines.from_assessment(assessments.assessed(3.2))
         "No, injected too little was not found.",
         "No, Nevus borders was not found.",
         "The flash is moderate.",
+        "Globally, it has metal streaks, severe low-dose noise and metal streaks.",
     ],
 )
 def test_a_contradiction_is_caught(sentence: str) -> None:
@@ -56,6 +59,13 @@ def test_a_contradiction_is_caught(sentence: str) -> None:
 )
 def test_a_true_sentence_passes(sentence: str) -> None:
     assert guard.contradiction(sentence, LINE, "ct") is None
+
+
+def test_the_whole_is_told_by_its_attributes() -> None:
+    assert guard.contradiction(f"Globally, it has {LINE.overall}.", LINE, "ct") is None
+    line = replace(LINE, overall="metal sharpness")
+    wrong = guard.contradiction("Globally, it has metal streaks.", line, "ct")
+    assert wrong is not None and wrong.start == len("Globally, it has metal")  # what may stay stays
 
 
 def test_a_clean_image_may_be_called_clean_and_nothing_else() -> None:

@@ -22,6 +22,7 @@ CLEAN = re.compile(
     r"(?i)\bno (?:other )?(?:degradation|artefact|artifact|problem|finding|defect)s?\b(?! (?:backs|stands))|"
     r"\bnothing (?:was found|has to be changed|found limits)"
 )
+GLOBAL = re.compile(r"(?i)\s*globally\b")  # opens the sentence on attributes
 OTHER = re.compile(r"(?i)\b(else|other|further|more|besides)\b")
 SEEN = re.compile(r"(?i)^\s*(?:is|are)\s+(?:clearly |also )?(?:seen|present|visible|found|mild|moderate|severe)\b")
 FOUND = re.compile(
@@ -81,6 +82,10 @@ def _kinds(sentence: str, line: Line, modality: str) -> Contradiction | None:
                 at = degree.start() if degree else start
                 return Contradiction(at, name, f"{name} was not found")
             continue
+        if GLOBAL.match(sentence) and name not in line.overall and not denied:
+            opening = re.split(r"[ -]", name)[0]  # "limited sharpness" was to come, and "limited-angle" came
+            at = degree.start() if degree else start + (len(opening) if opening in line.overall else 0)
+            return Contradiction(at, name, f"{name} is no attribute of the whole")
         said = degree.group(1) if degree else _degree_after(after)
         if said and said != items[name].severity and not denied:
             at = degree.start() if degree else start
