@@ -32,6 +32,7 @@ class ScorerConfig:
     use_tower: bool = True  # False: statistics alone, the baseline to beat
     second_opinions: int = 0  # small networks that score from the statistics alone and count as one; 0: none
     tower_opinion: bool = False  # a second image tower and head for score and kinds, which count as one more
+    implied_opinion: bool = False  # what the kinds leave of the quality counts as one more, beside the tower opinion
     gate: bool = False  # a layer of its own tells medical images from others; False: one on the head's features does
 
 

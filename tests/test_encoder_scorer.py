@@ -9,7 +9,7 @@ import torch
 
 from medq_vlm import vocab
 from medq_vlm.config import ScorerConfig
-from medq_vlm.encoder import backbone, prompts
+from medq_vlm.encoder import backbone, opinions, prompts
 from medq_vlm.encoder.gate import tile_mean
 from medq_vlm.encoder.opinions import EARLY_BLOCKS
 from medq_vlm.encoder.scorer import UNKNOWN, Scorer
@@ -150,3 +150,20 @@ def test_the_gate_reads_the_mean_of_the_tiles_without_padding() -> None:
     found = tile_mean(tiles, padding)
     assert torch.allclose(found[0], tile_mean(tiles[:1], None)[0])
     assert torch.allclose(found[1], tiles[1, :2].mean(0))
+
+
+def test_what_the_kinds_imply_follows_them_and_what_is_asked() -> None:
+    bins, ct = torch.linspace(0, 4, vocab.SCORE_BINS), vocab.MODALITIES.index("ct")
+
+    def mean(found: dict[str, int], asked: float = 1.0) -> float:
+        kinds = torch.zeros(1, len(vocab.KIND_NAMES), opinions.LEVELS)
+        kinds[..., 0] = 20.0
+        for name, severity in found.items():
+            kinds[0, vocab.KIND_NAMES.index(name), severity] = 40.0
+        demand = torch.full((1, len(vocab.ATTRIBUTES)), asked).log()
+        return float(opinions.implied(kinds, torch.tensor([ct]), demand).softmax(-1)[0] @ bins)
+
+    assert mean({}) > 3.8
+    assert mean({"noise": 1}) > mean({"noise": 2}) > mean({"noise": 2, "metal": 2}) > mean({"noise": 4})
+    assert mean({"noise": 2}, 1.5) < mean({"noise": 2}) < mean({"noise": 2}, 0.7)
+    assert mean({"mr_motion": 4}) == mean({})  # no CT has it

@@ -11,12 +11,13 @@ import torch
 from eval.severity import qualities, severities
 from medq_vlm import vocab
 from medq_vlm.config import ViewConfig
+from medq_vlm.encoder import opinions
 from medq_vlm.encoder.preprocess import tile_origins
 from medq_vlm.encoder.scorer import UNKNOWN
 from training import chimera, purposes
 from training.synthesize import CODE_OFFSET, CODE_SCALE, VERSIONS
 
-ATTRIBUTE_OF = np.array([vocab.ATTRIBUTES.index(kind.attribute) for kind in vocab.KINDS])  # (K,)
+ATTRIBUTE_OF = opinions.ATTRIBUTE_OF.numpy()  # (K,)
 HARMFUL, FEWEST_TASKS = 0.05, 100  # task loss worth a place on the map, and how many make a map
 STATISTICS_NOISE = 0.25  # standard deviations
 STATISTICS_DROP = 0.3  # share of samples

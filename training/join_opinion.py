@@ -128,7 +128,7 @@ def write(folder: Path, model: Scorer, calibration: checkpoint.Calibration, reco
     meta = json.loads(meta_path.read_text())
     old = meta["calibration"]
     bars = {name: old[name] for name in ("medical_threshold", "claimed_threshold")}
-    meta["scorer"]["tower_opinion"] = True
+    meta["scorer"] |= {"tower_opinion": True, "implied_opinion": model.config.implied_opinion}
     meta["calibration"] = asdict(calibration) | bars
     meta["sha256"][checkpoint.WEIGHTS_FILE] = checkpoint.file_sha256(path)
     meta["opinion"] = record
@@ -170,6 +170,8 @@ def strangers(
     if features is not None:
         take_judgement(model, features, data, ~out, args.seed, args.opinion / "judgement_left.safetensors")
     figures["none of them trained on these"] = bench(model, few, labels)
+    model.config = replace(model.config, implied_opinion=True)
+    figures["and what the kinds imply"] = bench(model, few, labels)["consensus"]
     found = predictions(model, few, labels)
     truth = (labels.labels[name] for name in ("severities", "modality"))
     return figures, Unfamiliar(found.distribution, labels.labels["quality"], found.severities, *truth)
@@ -201,6 +203,7 @@ def main(argv: list[str] | None = None) -> None:
     number = checkpoint.file_sha256(args.opinion / WEIGHTS)[:8]
     known = cached(args.opinion / "features_validation", model, check, len(check))
     known = with_looks(model, known, check, np.arange(len(check)), args.opinion / f"looks_validation_{number}.npz")
+    model.config = replace(model.config, implied_opinion=True)
     everything = np.ones(len(data), bool)
     if args.second:
         take_second(model, data, everything, args.seed, args.opinion / "second.safetensors")

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from medq_vlm import vocab
+from medq_vlm.encoder.opinions import VALID
 from medq_vlm.encoder.scorer import UNKNOWN, Outputs
 from training.data import ATTRIBUTE_OF, Labels
 
 PRESENT_WEIGHT = 4.0  # a kind that is there weighs more: each is absent from most images
 
-VALID = torch.tensor([[name in kind.modalities for kind in vocab.KINDS] for name in vocab.MODALITIES])  # (M, K)
 BALANCE = 0.02  # weight of the experts' even use
 
 

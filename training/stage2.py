@@ -88,6 +88,7 @@ def fine_tune(
 ) -> Scorer:
     """A copy of the model whose last layers have learnt the scores of `rows`."""
     model = copy.deepcopy(loaded.model)
+    model.config = replace(model.config, implied_opinion=False)  # experts do not score what simulated kinds leave
     moving = {name: p for name, p in model.named_parameters() if name.startswith(MOVING)}
     start = {name: p.detach().clone() for name, p in moving.items()}
     for parameter in moving.values():

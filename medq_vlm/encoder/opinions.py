@@ -21,11 +21,34 @@ EARLY_BLOCKS = 2  # of the trunk, to stride 4: shared with the scorer's tower
 LATE_BLOCKS = 3  # to stride 16; what comes after knows contents, not quality
 K, M = len(vocab.KIND_NAMES), len(vocab.MODALITIES)
 LEVELS = 5  # severities 0 to 4
+VALID = torch.tensor([[name in kind.modalities for kind in vocab.KINDS] for name in vocab.MODALITIES])  # (M, K)
+ATTRIBUTE_OF = torch.tensor([vocab.ATTRIBUTES.index(kind.attribute) for kind in vocab.KINDS])  # (K,)
+# Each of twenty kinds is doubted a little, and their product a lot: its root has the mean error of a fitted map.
+DOUBTS, LEAST_SPREAD = 0.5, 0.05
 
 
 def consensus(logits: Sequence[torch.Tensor]) -> torch.Tensor:
     """Logits (B, ..., L) of several opinions -> logarithm of their mean distribution."""
     return torch.stack([one.log_softmax(-1) for one in logits]).logsumexp(0) - math.log(len(logits))
+
+
+def implied(kinds: torch.Tensor, modality: torch.Tensor, demand: torch.Tensor) -> torch.Tensor:
+    """What the severities of the kinds leave of the quality, as eval/severity.py defines it: logits (B, 21).
+
+    kinds (B, K, 5) logits, modality (B,) ids, demand (B, A) log of what a description asks of the attributes. Mean and
+    spread are those of a product of independent kinds.
+    """
+    severity = torch.arange(LEVELS, device=kinds.device) / (LEVELS - 1)
+    asked = demand.exp()[:, ATTRIBUTE_OF.to(kinds.device)]  # (B, K)
+    left = (1 - severity * asked[..., None]).clamp(0, 1)  # (B, K, 5)
+    share, there = kinds.softmax(-1), VALID.to(kinds.device)[modality]
+    mean, square = (
+        torch.where(there, (share * part).sum(-1), 1.0).prod(1).clamp(min=1e-4) for part in (left, left.square())
+    )
+    at = mean**DOUBTS
+    spread = (DOUBTS * at / mean * (square - mean.square()).clamp(min=0).sqrt()).clamp(min=LEAST_SPREAD)
+    bins = torch.linspace(0, 1, vocab.SCORE_BINS, device=kinds.device)
+    return -0.5 * ((bins - at[:, None]) / spread[:, None]).square()
 
 
 class SecondOpinion(nn.Module):

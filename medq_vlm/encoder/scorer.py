@@ -14,7 +14,7 @@ from medq_vlm import vocab
 from medq_vlm.config import ScorerConfig
 from medq_vlm.encoder import backbone, prompts
 from medq_vlm.encoder.gate import Gate, tile_mean
-from medq_vlm.encoder.opinions import SecondOpinion, TowerOpinion, consensus
+from medq_vlm.encoder.opinions import SecondOpinion, TowerOpinion, consensus, implied
 from medq_vlm.encoder.prior import legible
 
 K, A, M, N = len(vocab.KIND_NAMES), len(vocab.ATTRIBUTES), len(vocab.MODALITIES), len(vocab.ANATOMIES)
@@ -243,6 +243,9 @@ class Scorer(nn.Module):
             score, kinds = self.third(looks, modality, stats, prior)
             scores.append(score)
             out = replace(out, kinds=consensus([out.kinds, kinds]))
+            if self.config.implied_opinion:
+                known = torch.where(modality == UNKNOWN, out.modality.argmax(-1), modality)
+                scores.append(implied(out.kinds, known, out.demand))
         return replace(out, score=consensus(scores)) if len(scores) > 1 else out
 
     def _read(self, query: torch.Tensor, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
