@@ -91,8 +91,15 @@ def test_a_third_opinion_is_trained_and_joins_the_scorer(shards: Path, tmp_path:
     few.mkdir()
     for path in shards.glob("*_00000.*"):
         (few / path.name).symlink_to(path)
+    path = few / "train_00000.npz"
+    labels = dict(np.load(path))
+    path.unlink()  # a link
+    labels["source"] = labels["source"].astype("<U9")
+    labels["source"][: 2 * synthesize.VERSIONS] = "elsewhere"
+    np.savez(path, **labels)
     common = ["--shards", str(few), "--base", "nano"]
     ran = ["--out", str(tmp_path), "--minutes", "0.001", "--batch", "8", "--check-every", "1", "--head-samples", "8"]
+    ran += ["--leave", "elsewhere"]
     train_opinion.main([*common, *ran])
     progress = json.loads((tmp_path / "layers" / "progress.json").read_text())
     train_opinion.main([*common, *ran])  # goes on, and there is nothing left to do
@@ -107,6 +114,8 @@ def test_a_third_opinion_is_trained_and_joins_the_scorer(shards: Path, tmp_path:
     again = ["--second", "--judgement", str(tmp_path / "features_train")]
     join_opinion.main([*common[:2], "--opinion", str(tmp_path), "--out", str(folder), *again])
     after = checkpoint.load(str(folder))
+    left = after.meta["opinion"]["left out"]
+    assert left["sources"] == ["elsewhere"] and left["versions"] > 0 and after.model.config.implied_opinion
     assert after.model.third is not None and "third opinion" in (folder / "CARD.md").read_text()
     assert after.calibration.bar(False) == before.calibration.bar(False)
     kept = after.model.state_dict()
