@@ -243,6 +243,7 @@ def _opinion(record: dict | None) -> str:
     seen += ", on from the one before" if record.get("went_on") else ""
     seen += f", mean of {record['mean_of']} runs" if record.get("mean_of", 1) > 1 else ""
     also = "How the head judges was trained again on these versions, too. " if record.get("judgement") else ""
+    also += "What the kinds leave of the quality counts as one opinion more. " if record.get("implied") else ""
     return f"""A third opinion (a tower of its own, {seen}{left}) has its say on score and kinds.
 {also}New validation versions without it: {before}; with it: {now}.
 

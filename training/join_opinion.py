@@ -147,9 +147,10 @@ def subset(data: Shards, rows: np.ndarray) -> Shards:
 def strangers(
     model: Scorer, args: argparse.Namespace, data: Shards, features: Features | None
 ) -> tuple[dict[str, Any], Unfamiliar | None]:
-    """What opinions that never saw some sources say of these: figures, and raw outputs to calibrate with.
+    """What opinions say of sources that their last training left out: figures, and raw outputs to calibrate with.
 
-    The parts of `model` are those of the last training without these sources when it comes back.
+    The tower and the layers before the head's judgement may have seen them in earlier ones. `model` comes back with
+    the parts that were trained without these sources.
     """
     folder = args.apart or args.opinion
     left_out = json.loads((folder / RECORD).read_text())["left_out"]
@@ -169,7 +170,7 @@ def strangers(
     take_second(model, data, ~out, args.seed, args.opinion / "second_left.safetensors")
     if features is not None:
         take_judgement(model, features, data, ~out, args.seed, args.opinion / "judgement_left.safetensors")
-    figures["none of them trained on these"] = bench(model, few, labels)
+    figures["last trained without these"] = bench(model, few, labels)
     model.config = replace(model.config, implied_opinion=True)
     figures["and what the kinds imply"] = bench(model, few, labels)["consensus"]
     found = predictions(model, few, labels)
@@ -209,7 +210,7 @@ def main(argv: list[str] | None = None) -> None:
         take_second(model, data, everything, args.seed, args.opinion / "second.safetensors")
     if features is not None:
         take_judgement(model, features, data, everything, args.seed, args.opinion / "judgement.safetensors")
-    record |= {"judgement": features is not None, "validation": bench(model, known, check)}
+    record |= {"judgement": features is not None, "implied": True, "validation": bench(model, known, check)}
     print(json.dumps(record, indent=1), flush=True)
     calibration = calibrate(predictions(model, known, check), check, strange)
     if args.out:

@@ -23,7 +23,8 @@ K, M = len(vocab.KIND_NAMES), len(vocab.MODALITIES)
 LEVELS = 5  # severities 0 to 4
 VALID = torch.tensor([[name in kind.modalities for kind in vocab.KINDS] for name in vocab.MODALITIES])  # (M, K)
 ATTRIBUTE_OF = torch.tensor([vocab.ATTRIBUTES.index(kind.attribute) for kind in vocab.KINDS])  # (K,)
-# Each of twenty kinds is doubted a little, and their product a lot: its root has the mean error of a fitted map.
+# Twenty kinds are doubted a little each and their product a lot: of its powers the root is the least biased on
+# validation versions (training/LOG.md).
 DOUBTS, LEAST_SPREAD = 0.5, 0.05
 
 

@@ -244,8 +244,8 @@ class Scorer(nn.Module):
             scores.append(score)
             out = replace(out, kinds=consensus([out.kinds, kinds]))
             if self.config.implied_opinion:
-                known = torch.where(modality == UNKNOWN, out.modality.argmax(-1), modality)
-                scores.append(implied(out.kinds, known, out.demand))
+                likeliest = torch.where(modality == UNKNOWN, out.modality.argmax(-1), modality)
+                scores.append(implied(out.kinds, likeliest, out.demand))
         return replace(out, score=consensus(scores)) if len(scores) > 1 else out
 
     def _read(self, query: torch.Tensor, sequence: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
