@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -45,6 +45,11 @@ class Guidance:
     def treated(self) -> tuple[str, ...]:
         """Named kinds that the network learnt to treat in this modality, worst first."""
         return tuple(kind for kind in self.findings if treats(kind, self.modality))
+
+    def without(self, kind: str) -> Guidance:
+        """The same with `kind` not named among the findings."""
+        others = np.array([name != kind for name in vocab.KIND_NAMES])
+        return replace(self, severities=np.where(others, self.severities, 0.0))
 
     @property
     def untreated(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from medq_vlm import vocab
-from medq_vlm.restore import variation
+from medq_vlm.restore import variation, views
 from medq_vlm.restore.bands import whole_view
 from medq_vlm.restore.guidance import Guidance, GuidanceTensors, place_map, tensors
 from medq_vlm.restore.metal import take_out_metal
@@ -56,7 +56,7 @@ class Restorer:
             warnings = (*warnings, METAL_GONE)
         pixels = np.empty(sample.pixels.shape, np.float32)
         for index in range(sample.slices):
-            pixels[index] = restore_slice(self.model, start, index, guidance)
+            pixels[index] = self._slice(start, index, guidance)
             if progress is not None:
                 progress(index + 1, sample.slices)
         residual = pixels - sample.pixels
@@ -65,6 +65,25 @@ class Restorer:
             replace(sample, pixels=pixels), residual, guidance.treated, unchanged, warnings,
             measure_change(sample, residual),
         )  # fmt: skip
+
+    def _slice(self, sample: ImageSample, index: int, guidance: Guidance) -> np.ndarray:
+        """Slice `index` restored, (H, W) or (H, W, 3); where its views can be told, it agrees with them.
+
+        The views hold the other faults, too: these are taken out once more.
+        """
+        done = restore_slice(self.model, sample, index, guidance)
+        if views.KIND not in guidance.treated or sample.unit != "HU":
+            return done
+        kept = views.keep_views(sample.pixels[index], done)
+        others = guidance.without(views.KIND)
+        if kept is done:
+            return done
+        valid = None if sample.valid is None else sample.valid[index]
+        kept = kept if valid is None else np.where(valid, kept, done)
+        if not others.treated:
+            return kept
+        alone = replace(sample, pixels=kept[None], valid=None if valid is None else valid[None])
+        return restore_slice(self.model, alone, 0, others)
 
 
 def _check(sample: ImageSample) -> None:
