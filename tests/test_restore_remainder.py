@@ -25,29 +25,29 @@ def lesion(height: float) -> np.ndarray:
 
 def test_noise_stays_away() -> None:
     for seed in range(5):
-        returned = put_back(noise(seed)) - noise(seed)
+        returned = put_back(noise(seed), 2.0) - noise(seed)
         assert returned.std() < 0.02
 
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 def test_a_lesion_that_was_taken_away_comes_back(sign: float) -> None:
     change = noise() + sign * lesion(2.0)
-    returned = change - put_back(change)
+    returned = change - put_back(change, 2.0)
     assert sign * returned[CENTRE] > 0.5
     far = np.hypot(*(np.indices(change.shape) - 48)) > 20
     assert np.abs(returned[far]).mean() < 0.02
 
 
 def test_nothing_taken_nothing_returned() -> None:
-    assert not put_back(np.zeros((40, 50), np.float32)).any()
+    assert not put_back(np.zeros((40, 50), np.float32), 2.0).any()
 
 
 def test_padding_does_not_set_the_threshold() -> None:
     change, valid = np.pad(noise(), ((0, 0), (0, 300))), np.zeros((96, 396), bool)
     valid[:, :96] = True
-    returned = (change - put_back(change, valid))[:, :90]
+    returned = (change - put_back(change, 2.0, valid))[:, :90]
     assert np.abs(returned).mean() < 0.02
-    assert np.abs((change - put_back(change))[:, :90]).mean() > 0.05
+    assert np.abs((change - put_back(change, 2.0))[:, :90]).mean() > 0.05
 
 
 def test_only_noise_of_zero_mean_qualifies() -> None:

@@ -15,7 +15,8 @@ from medq_vlm.restore.guidance import Guidance
 # Noise of zero mean. That of MR and PET is none: in the dark it only brightens.
 KINDS = {"ct": ("low_dose_noise",), "xray": ("quantum_mottle", "noise"), "mammography": ("quantum_mottle", "noise")}
 SD_PX = 2.5  # of the Gaussian means
-THRESHOLD = 2.0  # standard deviations of these means
+# Standard deviations of these means. CT noise is nearly all finer than a lesion: what goes back costs nothing.
+THRESHOLDS = {"ct": 0.0, "xray": 1.0, "mammography": 1.0}
 
 
 def averages_out(guidance: Guidance) -> bool:
@@ -24,10 +25,10 @@ def averages_out(guidance: Guidance) -> bool:
     return bool(guidance.treated) and all(kind in kinds for kind in guidance.treated)
 
 
-def put_back(change: np.ndarray, valid: np.ndarray | None = None, threshold: float = THRESHOLD) -> np.ndarray:
+def put_back(change: np.ndarray, threshold: float, valid: np.ndarray | None = None) -> np.ndarray:
     """Change (H, W) of a slice by denoising -> the change without the structure in it.
 
-    valid: (H, W), True where there is an image; the spread of the means is that of its inside. threshold: in spreads.
+    threshold: in spreads of the means. valid: (H, W), True where there is an image; the spread is that of its inside.
     """
     means = ndimage.gaussian_filter(change, SD_PX)
     inside = means if valid is None or not valid.any() else means[valid]

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from medq_vlm import vocab
-from medq_vlm.restore import variation, views
+from medq_vlm.restore import views
 from medq_vlm.restore.bands import whole_view
 from medq_vlm.restore.guidance import Guidance, GuidanceTensors, place_map, tensors
 from medq_vlm.restore.metal import take_out_metal
 from medq_vlm.restore.network import RestorationNet
 from medq_vlm.restore.proposal import propose
-from medq_vlm.restore.remainder import averages_out, put_back
+from medq_vlm.restore.remainder import THRESHOLDS, averages_out, put_back
 from medq_vlm.restore.restoration import Restoration, measure_change, untouched
 from medq_vlm.restore.scaling import slice_scale
 from medq_vlm.restore.tasks import TREATED_MODALITIES
@@ -135,9 +135,9 @@ def restore_slice(model: RestorationNet, sample: ImageSample, index: int, guidan
     own = change[0].permute(1, 2, 0).numpy() if _coloured(sample) else change[0, 1].numpy()
     inside = None if sample.valid is None else sample.valid[index]
     if second_opinion(guidance):
-        own = put_back(mean_change(planes[0, 1].numpy(), own, inside), inside, variation.THRESHOLD)
-    elif averages_out(guidance):
-        own = put_back(own, inside)
+        own = mean_change(planes[0, 1].numpy(), own, inside)
+    if averages_out(guidance):
+        own = put_back(own, THRESHOLDS[str(guidance.modality)], inside)
     if native.ndim == 3 and own.ndim == 2:  # a grey modality stored in colour: the light changes, the hue stays
         own = np.broadcast_to(own[..., None], native.shape)
     if sample.valid is not None:

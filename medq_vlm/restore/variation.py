@@ -18,7 +18,6 @@ from medq_vlm.restore.guidance import Guidance
 MODALITY, KIND = "xray", "noise"  # mottle is smooth already: there the mean loses
 SHARE = 0.5
 WEAK, PLAIN = 0.04, 0.08  # SD of the noise in the network's range of 4: no share, full share; a clean image has no more
-THRESHOLD = 1.0  # of what goes back (remainder.py): total variation weakens faint lesions more than the network does
 FARTHEST_SD = 3.0  # what the network moved farther is an impulse, not the tail of its noise: it stays moved
 GRAIN = 4.0  # correlated noise looks like detail to total variation: up to so much stronger against it
 ITERATIONS = 30
