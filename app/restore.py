@@ -163,7 +163,7 @@ class RestorePages:
         """End the restoration: status, stop."""
         study = self.room.store.selected(owner_of(request))
         if study is not None:
-            study.stop.set()
+            study.stop_restoring.set()
         return panel.notice("Stopped. The images stay open."), gr.update(visible=False)
 
     def _run(self, description: str | None, request: gr.Request) -> Iterator[Values]:
