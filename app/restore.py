@@ -109,7 +109,7 @@ def _score(name: str, one: Assessment) -> str:
     if one.score is None:
         return f'<div class="mq-verdict none"><div><strong>{name}</strong><p>not assessable</p></div></div>'
     return (
-        f'<div class="mq-verdict {one.verdict}"><div class="mq-score"><b>{panel.score_text(one.score)}</b><span>of 4'
+        f'<div class="mq-verdict {one.verdict}"><div class="mq-score"><b>{vocab.score_text(one.score)}</b><span>of 4'
         f"</span></div><div><strong>{name}</strong><p>{one.verdict}</p></div></div>"
     )
 
