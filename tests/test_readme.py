@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_make_targets_exist_and_run_what_is_tested() -> None:
     for command in named:
         recipe = makefile.split(f"\n{command.split()[1]}:")[1].split("\n\n")[0]
         assert MAKE[command] in recipe
+
+
+def test_every_extra_that_is_installed_exists() -> None:
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for name in ("Makefile", ".ci/run", "README.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        named = {one for extras in re.findall(r"(?:\.|medq-vlm)\[([\w, -]+)\]", text) for one in extras.split(",")}
+        assert {one.strip() for one in named} <= set(known), name
+        assert named or name != "Makefile"
 
 
 @pytest.mark.parametrize("code", PYTHON)
