@@ -74,10 +74,6 @@ def turn(question: str, notes: Sequence[str]) -> str:
     return f"{START}user\n{noted}{question}{END}\n{START}assistant\n"
 
 
-def after_answer() -> str:
-    return f"{END}\n"
-
-
 SIMILAR = 0.2  # score points; closer images count as equal
 
 
