@@ -40,7 +40,7 @@ $(VENV)/.demo: pyproject.toml | $(RUN)
 
 $(VENV)/.chat: pyproject.toml | $(RUN)
 	@echo "Installing MedQ and its reading room into $(VENV) (some minutes the first time)."
-	@$(PIP) --editable '.[app,language]'
+	@$(PIP) --editable '.[app]'
 	@$(RUN) -m medq_vlm.cli download
 	@touch $@
 

@@ -44,7 +44,7 @@ def pair_sentence(first: Assessment, second: Assessment) -> str:
     if first.score is None or second.score is None:
         return "One of the two could not be assessed."
     gap = _shown_gap(first.score, second.score)
-    scores = f"({first.score:.1f} and {second.score:.1f} of 4)"
+    scores = f"({vocab.score_text(first.score)} and {vocab.score_text(second.score)} of 4)"
     better = f"The {'second' if gap > 0 else 'first'} is better by {abs(gap):.1f}"
     words = f"{'Both are of one quality' if abs(gap) < SAME_SCORE else better} {scores}"
     for name, one, other in (("first", first, second), ("second", second, first)):
@@ -64,9 +64,9 @@ def sentence(first: Assessment, second: Assessment) -> str:
     if first.score is None or second.score is None:
         return "One of the two could not be assessed."
     if abs(_shown_gap(first.score, second.score)) < SAME_SCORE:
-        words = f"The score stays at {second.score:.1f}"
+        words = f"The score stays at {vocab.score_text(second.score)}"
     else:
-        words = f"The score goes from {first.score:.1f} to {second.score:.1f}"
+        words = f"The score goes from {vocab.score_text(first.score)} to {vocab.score_text(second.score)}"
     words += "" if first.verdict == second.verdict else f" and the verdict from {first.verdict} to {second.verdict}"
     came = [vocab.KIND[f.kind].plain for f in second.findings if f.kind not in {g.kind for g in first.findings}]
     went = [vocab.KIND[f.kind].plain for f in first.findings if f.kind not in {g.kind for g in second.findings}]
@@ -76,7 +76,7 @@ def sentence(first: Assessment, second: Assessment) -> str:
 
 
 def _score(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f}"
+    return "none" if value is None else vocab.score_text(value, 2)
 
 
 def _share(value: float | None) -> str:

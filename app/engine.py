@@ -123,7 +123,7 @@ class Engine:
             result = self.guarded(lambda: self.medq.assess_encoded(encoded))
             return Step(sample.slices, sample.slices, 0.0, result, encoded)
 
-        yield from self._steps(study, work)
+        yield from self._steps(study.fresh_stop(), work)
 
     def restore(self, study: Study, description: str | None = None) -> Iterator[Step]:
         """Restore an assessed study and assess what came of it; steps count the slices twice.
@@ -149,16 +149,16 @@ class Engine:
                 after = self.guarded(lambda: self.medq.assess_sample(sample, None, second))
             return Step(2 * slices, 2 * slices, 0.0, after, None, restored)
 
-        yield from self._steps(study, work)
+        yield from self._steps(study.fresh_stop_restoring(), work)
 
-    def _steps(self, study: Study, work: Callable[[Progress], Step]) -> Iterator[Step]:
-        """What `work` in a thread of its own says of its progress, then the step it returns."""
+    def _steps(self, stop: threading.Event, work: Callable[[Progress], Step]) -> Iterator[Step]:
+        """What `work` in a thread of its own says of its progress, then the step it returns; `stop` ends it."""
         steps: queue.Queue[Step | BaseException] = queue.Queue()
-        stop = study.fresh_stop()
+        left = threading.Event()  # nobody waits any more: ends this run alone
         begun = time.monotonic()
 
         def progress(done: int, total: int) -> None:
-            if stop.is_set():
+            if stop.is_set() or left.is_set():
                 raise Stopped
             spent = time.monotonic() - begun
             steps.put(Step(done, total, spent / done * (total - done)))
@@ -180,15 +180,7 @@ class Engine:
                 if step.result is not None:
                     return
         finally:
-            if thread.is_alive():
-                stop.set()
-
-    def assess_now(self, study: Study, acquisition: str | None = None) -> Assessment:
-        """`assess` for a caller that needs no progress."""
-        for step in self.assess(study, acquisition):
-            if step.result is not None:
-                return step.result
-        raise AssertionError("assess ends with a result or an error")
+            left.set()
 
     def heat(self, study: Study, index: int, kind: str) -> object:
         """Heat map of a kind on a slice, float (H, W); kept for the next time. Raises MedQError."""

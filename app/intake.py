@@ -9,7 +9,7 @@ import shutil
 import threading
 import time
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,13 +86,13 @@ def discard(files: Iterable[Path]) -> None:
             path.parent.rmdir()  # only when it is empty
 
 
-def sweep(folder: Path, older_than_s: float, now: float | None = None) -> int:
-    """Delete what an interrupted upload left in the cache; gives the number of files."""
+def sweep(folder: Path, older_than_s: float, now: float | None = None, keep: Container[str] = ()) -> int:
+    """Delete what an interrupted upload left in the cache, but not the paths of `keep`; gives the number of files."""
     now = time.time() if now is None else now
     count = 0
     for path in sorted(folder.rglob("*"), reverse=True):
         with contextlib.suppress(OSError):
-            if path.is_file() and now - path.stat().st_mtime >= older_than_s:
+            if path.is_file() and str(path) not in keep and now - path.stat().st_mtime >= older_than_s:
                 path.unlink()
                 count += 1
             elif path.is_dir() and now - path.stat().st_mtime >= older_than_s:

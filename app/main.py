@@ -18,7 +18,7 @@ from medq_vlm.schema import MedQError
 
 PORT = 7860
 SWEEP_S = 15.0
-UPLOAD_KEPT_S = 60.0  # an upload that no event has read by then was interrupted
+UPLOAD_KEPT_S = 60.0  # an upload that no event has read or waits to read by then was interrupted
 AUTH_VARIABLE = "MEDQ_AUTH"
 Credentials = list[tuple[str, str]]
 

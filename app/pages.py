@@ -15,7 +15,7 @@ from app import chat, compare, panel, worklist
 from app.engine import Stopped
 from app.room import Room, explain, time_left
 from app.store import Owner, Study
-from medq_vlm import about
+from medq_vlm import about, vocab
 from medq_vlm.report.content import DISCLAIMER, SCALE, image_name
 from medq_vlm.schema import MedQError
 
@@ -41,7 +41,7 @@ def label(study: Study) -> str:
     result = study.result
     if result is None:
         return f"{study.name}{count}\n{'not assessed' if study.state == 'waiting' else study.state}"
-    said = "not assessable" if result.score is None else f"{panel.score_text(result.score)} {result.verdict}"
+    said = "not assessable" if result.score is None else f"{vocab.score_text(result.score)} {result.verdict}"
     return f"{study.name}\n{image_name(result)} \u00b7 {said}"
 
 
@@ -338,7 +338,7 @@ class Pages:
             ("Device", f"{engine.device}, {engine.precision}"),
             ("Language model", engine.language or "not installed: the chat is hidden"),
             ("Score", SCALE),
-            ("Verdict", "reject below 1.5, usable from 1.5, good from 2.5"),
+            ("Verdict", vocab.LIMITS),
             ("Memory", f"{store.studies} studies of a page; forgotten {store.idle_s / 3600:.0f} h after the last use"),
             ("Python", str(facts["python"])),
             *((name, str(version or "not installed")) for name, version in facts["libraries"].items()),

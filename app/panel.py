@@ -12,6 +12,7 @@ from app.store import Study
 from app.viewer import payload
 from medq_vlm import vocab
 from medq_vlm.report import content
+from medq_vlm.report.charts import ZONES
 from medq_vlm.schema import Assessment, Finding, Measurement
 
 EMPTY = (
@@ -62,17 +63,11 @@ def _verdict(result: Assessment) -> str:
     level = vocab.score_word(result.score)
     context = "".join(f"<li>{_e(line)}</li>" for line in content.context_lines(result))
     return (
-        f'<header class="mq-verdict {result.verdict}"><div class="mq-score"><b>{score_text(result.score)}</b>'
+        f'<header class="mq-verdict {result.verdict}"><div class="mq-score"><b>{vocab.score_text(result.score)}</b>'
         f"<span>of 4</span></div><div><strong>{_e(word)}</strong> <span>{_e(meaning)}</span>"
         f'<p>Nearest level: {_e(level)}. {interval}</p></div></header>{_gauge(result)}<ul class="mq-context">'
         f"{context}</ul>"
     )
-
-
-def score_text(score: float) -> str:
-    """One decimal, two where one would stand on the other side of a verdict's bound: 1.45, a reject, is not 1.5."""
-    short = f"{score:.1f}"
-    return short if vocab.verdict_word(float(short)) == vocab.verdict_word(score) else f"{score:.2f}"
 
 
 def _gauge(result: Assessment) -> str:
@@ -81,14 +76,15 @@ def _gauge(result: Assessment) -> str:
     low, high = result.score_interval or (result.score, result.score)
     ticks = "".join(f'<i style="left:{25 * n}%">{n}</i>' for n in range(5))
     names = "".join(
-        f'<em style="left:{left}%;width:{width}%">{name}</em>'
-        for name, left, width in (("reject", 0, 37.5), ("usable", 37.5, 25), ("good", 62.5, 37.5))
+        f'<em style="left:{25 * start:g}%;width:{25 * (end - start):g}%">{name}</em>' for name, start, end in ZONES
     )
     words = "; ".join(f"{n} {word}" for n, word in enumerate(vocab.SCORE_WORDS))
+    score = vocab.score_text(result.score)
     return (
-        f'<div class="mq-gauge" role="img" aria-label="Score {result.score:.1f} on a scale of 0 to 4, interval '
-        f'{low:.1f} to {high:.1f}" title="{_e(words)}">{names}<div class="mq-bar"><u style="left:{25 * low:.1f}%;'
-        f'width:{25 * (high - low):.1f}%"></u><b style="left:{25 * result.score:.1f}%"></b></div>'
+        f'<div class="mq-gauge" role="img" aria-label="Score {score} on a scale of 0 to 4, '
+        f'interval {low:.1f} to {high:.1f}" title="{_e(words)}">{names}'
+        f'<div class="mq-bar"><u style="left:{25 * low:.1f}%;width:{25 * (high - low):.1f}%"></u>'
+        f'<b style="left:{25 * result.score:.1f}%"></b></div>'
         f'<div class="mq-ticks">{ticks}</div></div>'
     )
 

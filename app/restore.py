@@ -109,7 +109,7 @@ def _score(name: str, one: Assessment) -> str:
     if one.score is None:
         return f'<div class="mq-verdict none"><div><strong>{name}</strong><p>not assessable</p></div></div>'
     return (
-        f'<div class="mq-verdict {one.verdict}"><div class="mq-score"><b>{panel.score_text(one.score)}</b><span>of 4'
+        f'<div class="mq-verdict {one.verdict}"><div class="mq-score"><b>{vocab.score_text(one.score)}</b><span>of 4'
         f"</span></div><div><strong>{name}</strong><p>{one.verdict}</p></div></div>"
     )
 
@@ -163,7 +163,7 @@ class RestorePages:
         """End the restoration: status, stop."""
         study = self.room.store.selected(owner_of(request))
         if study is not None:
-            study.stop.set()
+            study.stop_restoring.set()
         return panel.notice("Stopped. The images stay open."), gr.update(visible=False)
 
     def _run(self, description: str | None, request: gr.Request) -> Iterator[Values]:

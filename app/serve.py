@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,28 @@ def uploads_apart() -> None:
     route_utils.GradioUploadFile.__init__ = salted  # type: ignore[method-assign]
 
 
-def web(room: Room, logins: Credentials) -> App:
-    """The guarded application."""
+def queued(page: gr.Blocks) -> set[str]:
+    """Paths of the uploads that an event is to read: the queue for the model may last longer than one is kept."""
+    queue = page._queue
+    jobs = [list(one.queue) for one in list(queue.event_queue_per_concurrency_id.values())]
+    jobs += [job for job in list(queue.active_jobs) if job]
+    return {path for job in jobs for event in job if event.data for path in _paths(event.data.data)}
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """The paths of the files in what an event was given."""
+    if isinstance(value, dict) and isinstance(value.get("path"), str):
+        yield value["path"]
+    elif isinstance(value, list):
+        for one in value:
+            yield from _paths(one)
+
+
+def web(room: Room, logins: Credentials, page: gr.Blocks) -> App:
+    """The guarded application around `page` (ui.build)."""
     uploads_apart()
     inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_routes(inner, room)
-    page = ui.build(room)
     gr.mount_gradio_app(
         inner, page, path="/", auth=checker(logins) if logins else None, auth_message="MedQ reading room",
         blocked_paths=["/"], allowed_paths=[], show_error=False, max_file_size=room.limits.file_bytes, ssr_mode=False,
@@ -85,11 +102,12 @@ def serve(host: str, port: int, logins: Credentials, model: tuple[str, str], cac
         except OSError:
             raise MedQError(f"Port {port} of {host} cannot be used; choose another one with --port.") from None
     room = Room(Engine.load(*model), Store(), Reader(), UploadLimits())
-    app = web(room, logins)
+    page = ui.build(room)
+    app = web(room, logins, page)
     threading.Thread(target=warm, args=[room], name="warm", daemon=True).start()
 
     def tidy() -> None:
-        sweep(cache, UPLOAD_KEPT_S)
+        sweep(cache, UPLOAD_KEPT_S, keep=queued(page))
         room.store.sweep()
 
     ended = every(SWEEP_S, tidy)

@@ -72,7 +72,8 @@ class Study:
     review: Review = field(default_factory=Review)
     chat: list[tuple[str, str]] = field(default_factory=list)  # question, answer
     heat: OrderedDict[tuple[int, str], np.ndarray] = field(default_factory=OrderedDict)
-    stop: threading.Event = field(default_factory=threading.Event)  # set: what runs with it is to end
+    stop: threading.Event = field(default_factory=threading.Event)  # set: the assessment is to end
+    stop_restoring: threading.Event = field(default_factory=threading.Event)  # set: the restoration is to end
     hush: threading.Event = field(default_factory=threading.Event)  # set: the answer is to end
     talking: threading.Lock = field(default_factory=threading.Lock)  # held while an answer is written
     asked: int = 0  # questions so far: an answer that a newer question ended shows nothing more
@@ -84,6 +85,17 @@ class Study:
         if self.stop.is_set():
             self.stop = threading.Event()
         return self.stop
+
+    def fresh_stop_restoring(self) -> threading.Event:
+        """`fresh_stop` of a restoration: one may run beside an assessment."""
+        if self.stop_restoring.is_set():
+            self.stop_restoring = threading.Event()
+        return self.stop_restoring
+
+    def end(self) -> None:
+        """End what runs with the model, but no answer."""
+        self.stop.set()
+        self.stop_restoring.set()
 
     @property
     def size_bytes(self) -> int:
@@ -197,7 +209,7 @@ class Store:
             page = self._pages.pop(old)
             for key, study in page.studies.items():
                 if study.result is None:
-                    study.stop.set()
+                    study.end()
                     page.studies[key] = Study(study.token, owner, study.name, study.sample)
                 study.owner = owner
             self._pages[owner] = page
@@ -265,7 +277,7 @@ class Store:
             if page is not None:
                 page.used = self.clock() - self.bounds.idle_s + self.bounds.leave_s
                 for study in page.studies.values():
-                    study.stop.set()
+                    study.end()
 
     def drop(self, owner: Owner) -> None:
         """Forget a page and everything in it; a running assessment of it is stopped."""
@@ -293,7 +305,7 @@ class Store:
 
     def _forget(self, page: Page, token: str) -> None:
         study = page.studies.pop(token)
-        study.stop.set()
+        study.end()
         study.hush.set()
         study.heat.clear()
         study.chat.clear()

@@ -71,7 +71,8 @@ def shell(name: str) -> str:
 def build(room: Room) -> gr.Blocks:
     """The whole page."""
     pages, healing = Pages(room), restoring.RestorePages(room)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(60, 900)) as page:
+    # Gradio deletes by age alone, a day at the latest; serve.tidy is sooner and spares what waits in a queue
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(600, 24 * 3600)) as page:
         api.add(room)  # first, so that its names are free
         gr.HTML(HEADER)
         left = gr.Textbox(visible=False)  # the study that a page showed before it was loaded again

@@ -18,7 +18,7 @@ from medq_vlm.io.display import CT_WINDOWS, default_window, to_display
 from medq_vlm.report.content import number, plane, shown_findings
 from medq_vlm.report.picture import HEAT_RGB
 from medq_vlm.schema import Assessment, ImageSample, MedQError
-from medq_vlm.vocab import KIND
+from medq_vlm.vocab import KIND, score_text, verdict_word
 
 PNG_LEVEL = 1  # zlib: a 512 x 512 slice in some 10 ms; higher levels cost time and save little
 HEAT_ALPHA = 170  # at most: the anatomy stays visible
@@ -141,6 +141,8 @@ def payload(study: Study) -> dict[str, Any]:
         "presets": presets(sample),
         "plane": plane(result) if result else "slice",
         "scores": [row["score"] for row in result.slices] if result else [],
+        "said": [[score_text(row["score"], 2), verdict_word(row["score"])] for row in result.slices]
+        if result else [],
         "worst": worst_slice(result) if result else None,
         "findings": [
             {"kind": f.kind, "plain": KIND[f.kind].plain, "severity": f.severity, "box": f.location.box,

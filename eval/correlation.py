@@ -71,13 +71,6 @@ def logistic_fit(
     return lambda new: model((np.asarray(new, dtype=float) - centre) / spread, best)
 
 
-def plcc_fitted(score: np.ndarray, quality: np.ndarray, parameters: Parameters = 5) -> float:
-    """PLCC between the logistic map of `score` and `quality`; NaN for a constant input or too few rows."""
-    if np.ptp(score) == 0 or np.ptp(quality) == 0 or len(score) < parameters:
-        return float("nan")
-    return plcc(logistic_fit(score, quality, parameters)(score), quality)
-
-
 def _logistic4(x: np.ndarray, p: np.ndarray) -> np.ndarray:
     high, low, middle, width = p
     return low + (high - low) * _sigmoid((x - middle) / (abs(width) + 1e-6))

@@ -31,9 +31,3 @@ def pair_outcomes(ladder: Sequence[Hashable], severity: np.ndarray, score: np.nd
                     in_order.append(bool(score[a] > score[b]))
                     worse.append(b)
     return np.array(in_order, dtype=bool), np.array(worse, dtype=int)
-
-
-def ordering_accuracy(ladder: Sequence[Hashable], severity: np.ndarray, score: np.ndarray) -> float:
-    """Share of pairs in order, 0 to 1, higher is better; NaN without a pair. See `pair_outcomes`."""
-    in_order, _ = pair_outcomes(ladder, np.asarray(severity), np.asarray(score))
-    return float(in_order.mean()) if len(in_order) else float("nan")

@@ -16,7 +16,6 @@ from eval.outcomes import Scored
 from medq_vlm import vocab
 from medq_vlm.schema import MedQError
 
-REJECT_BELOW, GOOD_FROM = 1.5, 2.5  # vocab.verdict_word
 ORDERING = "ladder ordering"
 
 
@@ -81,7 +80,7 @@ def model_numbers(scored: Scored, resample: Resampling) -> dict[str, Estimate]:
     "Mild or worse" compares with the findings the product reports, "moderate or worse" with the severity.
     """
     s = scored
-    rejected = s.quality < REJECT_BELOW
+    rejected = s.quality < vocab.USABLE_FROM
     mild, moderate = s.truth >= findings.MILD, s.truth >= findings.MODERATE
     said = s.severity >= findings.MODERATE
     statistics: dict[str, Callable[[np.ndarray], float]] = {
@@ -115,8 +114,8 @@ def clean_numbers(scored: Scored, resample: Resampling) -> dict[str, Estimate]:
     """Verdicts on clean images, and modality recognition from their pixels alone; shares 0 to 1."""
     clean = scored.take(scored.clean)
     columns = {
-        "reject": ~clean.assessable | (clean.score < REJECT_BELOW),
-        "good": clean.assessable & (clean.score >= GOOD_FROM),
+        "reject": ~clean.assessable | (clean.score < vocab.USABLE_FROM),
+        "good": clean.assessable & (clean.score >= vocab.GOOD_FROM),
         "not assessable": ~clean.assessable,
         "modality recognised": clean.recognised == clean.modality,
     }
@@ -160,8 +159,8 @@ def by_severity(scored: Scored, resample: Resampling) -> dict[str, dict[str, Est
             "quality": resample(part, _mean_of(part.quality)),
             "score": resample(part, _mean_of(part.score)),
             "RMSE": resample(part, _rmse_of(part)),
-            "reject": resample(part, _mean_of(~part.assessable | (part.score < REJECT_BELOW))),
-            "good": resample(part, _mean_of(part.assessable & (part.score >= GOOD_FROM))),
+            "reject": resample(part, _mean_of(~part.assessable | (part.score < vocab.USABLE_FROM))),
+            "good": resample(part, _mean_of(part.assessable & (part.score >= vocab.GOOD_FROM))),
         } | ({"kind named": resample(part, _mean_of(named))} if severity > 0 else {})
     return out
 

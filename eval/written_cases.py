@@ -32,7 +32,8 @@ def written(
         acquisition=acquisition,
         score=score, score_interval=(max(0.0, score - HALF_INTERVAL), min(4.0, score + HALF_INTERVAL)),
         score_distribution=tuple(distribution.tolist()), percentile=None, verdict=vocab.verdict_word(score),
-        assessable=True, reason="", reject_probability=float(distribution[bins < 1.49].sum()), attributes=attributes,
+        assessable=True, reason="",
+        reject_probability=float(distribution[bins < vocab.USABLE_FROM].sum()), attributes=attributes,
         findings=found, slices=(), evidence=(), warnings=(), description="",
         model={"name": "written", "version": "", "sha256": ""}, created="",
     )  # fmt: skip

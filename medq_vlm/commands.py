@@ -371,7 +371,9 @@ def as_text(result: Assessment, colour: bool) -> str:
 
 def brief(result: Assessment) -> str:
     """Score and verdict in a few words."""
-    return result.reason if result.score is None else f"score {result.score:.1f} of 4, {result.verdict}"
+    from medq_vlm import vocab
+
+    return result.reason if result.score is None else f"score {vocab.score_text(result.score)} of 4, {result.verdict}"
 
 
 def say(sentence: str) -> None:

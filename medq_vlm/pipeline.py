@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from medq_vlm import __version__, checkpoint, evidence, findings, io, memory, purpose, stack, talk, vocab
+from medq_vlm import __version__, checkpoint, evidence, findings, io, memory, purpose, slice_scores, stack, talk, vocab
 from medq_vlm.encoder import predict
 from medq_vlm.encoder.preprocess import Canonical, canonical, resize
 from medq_vlm.encoder.scorer import UNKNOWN, Outputs, Scorer
@@ -24,7 +24,7 @@ from medq_vlm.encoder.volume import thumb
 from medq_vlm.evidence.statistics import features
 from medq_vlm.report.describe import describe
 from medq_vlm.schema import Assessment, Finding, ImageSample, MedQError, Recognised
-from medq_vlm.slice_scores import BINS, DOUBT, SliceScores, held_back, mean_attributes, notes, rows, warp, worst_utility
+from medq_vlm.slice_scores import BINS, DOUBT, SliceScores, around, held_back, notes, rows, warp
 
 if TYPE_CHECKING:
     from medq_vlm.language.talker import Subject, Talker
@@ -290,7 +290,6 @@ class MedQ:
         distribution = self._distribution(out, doubtful)
         score = float(distribution @ BINS)
         spread = float(np.sqrt((BINS - raw @ BINS) ** 2 @ raw))
-        half = calibration.interval_scale * max(0.05, spread)
         severities = out.severities()[0].tolist()
         present = (1.0 - out.kinds[0].softmax(-1)[:, 0]).tolist()
         kinds = vocab.kinds_for(modality)
@@ -298,9 +297,9 @@ class MedQ:
         return SliceScores(
             index=index,
             score=score,
-            interval=(max(0.0, score - half), min(4.0, score + half)),
+            half_width=calibration.interval_scale * max(0.05, spread),
             distribution=distribution,
-            reject_probability=float(distribution[BINS < 1.5 - 1e-9].sum()),
+            reject_probability=float(distribution[BINS < vocab.USABLE_FROM].sum()),
             severity={name: calibration.severity(name, severities[k]) for name, k in position.items()},
             kind_probability={name: present[k] for name, k in position.items()},
             attributes=dict(zip(vocab.ATTRIBUTES, out.attributes[0].softmax(-1)[:, 0].tolist(), strict=True)),
@@ -335,7 +334,7 @@ class MedQ:
         weights[[i for i, s in enumerate(scored) if s.index in counted]] = encoded.stack.weights
         distribution = np.sum([w * s.distribution for w, s in zip(encoded.stack.weights, best, strict=True)], axis=0)
         score = float(distribution @ BINS)
-        half = float(np.mean([s.interval[1] - s.interval[0] for s in best]) / 2)
+        half = float(np.mean([s.half_width for s in best]))
         modality = _recognise(sample.modality, [s.modality_probability for s in best])
         anatomy = _recognise(sample.anatomy, [s.anatomy_probability for s in best])
         shown = min(best, key=lambda s: s.score)
@@ -353,14 +352,14 @@ class MedQ:
             anatomy=anatomy,
             acquisition=sample.acquisition,
             score=score if able else None,
-            score_interval=(max(0.0, score - half), min(4.0, score + half)) if able else None,
+            score_interval=around(score, half) if able else None,
             score_distribution=tuple(float(v) for v in distribution) if able else (),
             percentile=_percentile(score, calibration.reference.get(str(modality.value))) if able else None,
             verdict=vocab.verdict_word(score) if able else None,
             assessable=able,
             reason="" if able else scored[0].reason,
-            reject_probability=float(distribution[BINS < 1.5 - 1e-9].sum()) if able else None,
-            attributes=mean_attributes(best) if able else {},
+            reject_probability=float(distribution[BINS < vocab.USABLE_FROM].sum()) if able else None,
+            attributes=slice_scores.mean_attributes(best) if able else {},
             findings=found,
             slices=rows(scored, weights) if able else (),
             evidence=measured,
@@ -369,7 +368,7 @@ class MedQ:
             model=self.identity,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             acquisition_fields=sample.acquisition_fields,
-            utility=worst_utility(best) if able else None,
+            utility=slice_scores.worst_utility(best) if able else None,
         )  # fmt: skip
         return replace(result, description=describe(result))
 

@@ -210,4 +210,8 @@ def as_text(result: dict[str, Any]) -> str:
 
 
 def _score_words(one: dict[str, Any]) -> str:
-    return "not assessable" if one["score"] is None else f"score {one['score']:.1f} of 4, {one['verdict']}"
+    if one["score"] is None:
+        return "not assessable"
+    from medq_vlm import vocab
+
+    return f"score {vocab.score_text(one['score'])} of 4, {one['verdict']}"

@@ -112,8 +112,8 @@ def score_warnings(before: Assessment, after: Assessment) -> tuple[str, ...]:
     if before.score is None or after.score is None or round(after.score, 1) >= round(before.score, 1):
         return ()
     return (
-        f"By its score the restored image is worse than the original ({before.score:.1f} before, {after.score:.1f} "
-        "after): prefer the original.",
+        f"By its score the restored image is worse than the original ({vocab.score_text(before.score)} before, "
+        f"{vocab.score_text(after.score)} after): prefer the original.",
     )
 
 

@@ -24,7 +24,7 @@ class SliceScores:
 
     index: int
     score: float  # 0 to 4
-    interval: tuple[float, float]  # 90 %
+    half_width: float  # of the 90 % interval, as calibrated: the ends of the scale do not cut it
     distribution: np.ndarray  # (21,)
     reject_probability: float
     severity: dict[str, float]  # kind: 0 to 4, kinds of the modality alone
@@ -44,6 +44,15 @@ class SliceScores:
     undescribed: float | None = None  # score without the acquisition description
     demand: dict[str, float] | None = None  # attribute: how much more (above 1) the description asks of it than usual
     doubtful: bool = False  # it may be no medical image, and nobody says what it is: `held_back`
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return around(self.score, self.half_width)
+
+
+def around(score: float, half_width: float) -> tuple[float, float]:
+    """The interval around a score, on the scale."""
+    return max(0.0, score - half_width), min(4.0, score + half_width)
 
 
 def held_back(distribution: np.ndarray) -> np.ndarray:

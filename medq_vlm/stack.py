@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from medq_vlm import vocab
 from medq_vlm.checkpoint import Volume
 from medq_vlm.encoder.volume import read, slice_row
 from medq_vlm.evidence import neighbours
@@ -67,7 +68,7 @@ def warnings(sample: ImageSample, stack: Stack, scored: Sequence[SliceScores]) -
     Where the header itself says that slices are missing, that warning stands already and no gap is looked for.
     """
     said = [
-        f"Slice {scored[i].index + 1} is much worse than its neighbours (score {scored[i].score:.1f})."
+        f"Slice {scored[i].index + 1} is much worse than its neighbours (score {vocab.score_text(scored[i].score)})."
         for i in stack.apart[:MOST_NAMED]
     ]
     even = "although the file gives even slice positions" if sample.spacing_mm[0] and not sample.breaks else ""

@@ -151,9 +151,27 @@ def severity_word(value: float) -> str:
     return SEVERITIES[min(3, int(value + 0.5))]
 
 
+USABLE_FROM, GOOD_FROM = 1.5, 2.5
+LIMITS = f"reject below {USABLE_FROM}, usable from {USABLE_FROM}, good from {GOOD_FROM}"
+
+
 def verdict_word(score: float) -> str:
-    """Verdict of a score 0 to 4: reject < 1.5 <= usable < 2.5 <= good."""
-    return VERDICTS[int(score >= 1.5) + int(score >= 2.5)]
+    """Verdict of a score 0 to 4: reject < 1.5 <= usable < 2.5 <= good, the score as in the JSON, to four decimals."""
+    score = round(score, 4)
+    return VERDICTS[int(score >= USABLE_FROM) + int(score >= GOOD_FROM)]
+
+
+def score_text(score: float, decimals: int = 1) -> str:
+    """A score for people: where rounding would carry it over a verdict's limit, two decimals, the last one down.
+
+    What is usable must not read 2.5: 2.46 is "2.46", 2.497 is "2.49".
+    """
+    text = ""
+    for digits in range(decimals, 3):
+        text = f"{score:.{digits}f}"
+        if verdict_word(float(text)) == verdict_word(score):
+            return text
+    return f"{float(text) - 0.01:.2f}"
 
 
 def text_for(kind: str, modality: str) -> tuple[str, str, str]:

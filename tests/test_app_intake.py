@@ -8,10 +8,14 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
+from gradio.data_classes import PredictBodyInternal
+from gradio.queueing import Event, EventQueue
 
 from app.intake import Named, Reader, Unread, UploadLimits, sweep, take
+from app.serve import queued
 from medq_vlm.io.examples import CT_SMALL, MR_SMALL, example
 from medq_vlm.schema import MedQError
 from tests.dicom_files import AXIAL, dicom, ramp
@@ -58,8 +62,27 @@ def test_an_interrupted_upload_is_swept_away(tmp_path: Path) -> None:
     path = uploaded(tmp_path, "left.dcm", b"x")
     assert sweep(tmp_path, 60.0) == 0
     later = path.stat().st_mtime + 61
+    assert sweep(tmp_path, 60.0, later, keep={str(path)}) == 0 and path.exists()
     assert sweep(tmp_path, 60.0, later) == 1
     assert not path.exists()
+
+
+def test_an_upload_that_waits_for_the_model_is_known() -> None:
+    """In the queue and while its event runs; an event that was cancelled waits no longer."""
+    with gr.Blocks() as page:
+        button, files, text = gr.Button(), gr.File(file_count="multiple"), gr.Textbox()
+        button.click(lambda *_: None, [files, text], None, concurrency_id="model")
+    event = Event("session", page.fns[0], None, None)  # type: ignore[arg-type]
+    event.data = PredictBodyInternal(data=[[{"path": "/cache/a/scan.dcm", "meta": {}}], "words", None])
+    waiting = EventQueue("model", 2)
+    page._queue.event_queue_per_concurrency_id["model"] = waiting
+    assert queued(page) == set()
+    waiting.queue.append(event)
+    assert queued(page) == {"/cache/a/scan.dcm"}
+    waiting.queue.remove(event)
+    assert queued(page) == set()
+    page._queue.active_jobs = [None, [event]]
+    assert queued(page) == {"/cache/a/scan.dcm"}
 
 
 def test_files_of_one_series_become_one_stack(reader: Reader) -> None:

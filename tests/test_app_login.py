@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
+from app import ui
 from app.engine import Engine
 from app.intake import Reader
 from app.room import Room
@@ -16,7 +17,8 @@ from app.store import Store
 
 @pytest.fixture(scope="module")
 def page() -> Iterator[TestClient]:
-    app = web(Room(Engine.load(), Store(), Reader(children=1)), [("anna", "secret")])
+    room = Room(Engine.load(), Store(), Reader(children=1))
+    app = web(room, [("anna", "secret")], ui.build(room))
     with TestClient(app) as client:  # type: ignore[arg-type]
         yield client
 

@@ -152,6 +152,27 @@ def test_two_restorations_of_one_study_do_not_run_together(room: Room) -> None:
     list(room.restore(study))
 
 
+def test_stop_ends_the_restoration_and_not_the_assessment_beside_it(room: Room) -> None:
+    study = opened(room, slices=3)
+    assessing = study.fresh_stop()
+    work = room.restore(study)
+    next(work)
+    restore.RestorePages(room).stop(REQUEST)
+    assert study.stop_restoring.is_set() and not assessing.is_set()
+    work.close()
+    study.stop.set()  # the assessment's own
+    list(room.restore(study))
+    assert study.treated is not None
+
+
+def test_a_run_that_nobody_waits_for_ends_no_other(room: Room) -> None:
+    study = opened(room, slices=3)
+    work = room.restore(study)
+    next(work)
+    work.close()
+    assert not study.stop_restoring.is_set()
+
+
 def test_a_restoration_counts_as_memory_and_older_studies_make_room(room: Room) -> None:
     first, second = opened(room), opened(room)
     size = first.size_bytes

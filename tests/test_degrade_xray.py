@@ -61,6 +61,16 @@ def test_the_full_dose_adds_no_noise() -> None:
     assert torch.equal(photons.detect(grey, 1.0, torch.Generator().manual_seed(0)), grey)
 
 
+def test_the_dose_alone_decides_how_strong_the_mottle_is() -> None:
+    flat = torch.full((1, 1, 256, 256), 0.4)
+    found = []
+    for spread in (0.0, 0.05, 0.2, 0.29, 0.31, 0.6, 1.2):
+        params = {"dose_fraction": 0.05, "light_spread_px": spread, "edge_enhancement": 0.0}
+        noisy = xray._apply_mottle(flat, params, "xray", torch.Generator().manual_seed(3))
+        found.append(float((noisy - flat).std()))
+    assert found == pytest.approx([found[0]] * len(found), rel=0.03)
+
+
 def test_scatter_divides_the_contrast_of_a_small_detail_by_one_plus_the_ratio() -> None:
     """For a weak detail on a flat background the contrast falls to 1 / (1 + scatter-to-primary)."""
     image = torch.full((1, 1, 128, 128), 0.5)

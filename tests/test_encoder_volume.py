@@ -152,5 +152,5 @@ def test_what_the_header_tells_is_not_told_twice() -> None:
 
 
 def series(**known: object) -> tuple[ImageSample, list[SliceScores]]:
-    base = SliceScores(0, 3.0, (2.5, 3.5), np.ones(21) / 21, 0.1, {}, {}, {}, {}, {}, "mr", True, "", (0, 0, 1, 1), 0.5)
+    base = SliceScores(0, 3.0, 0.5, np.ones(21) / 21, 0.1, {}, {}, {}, {}, {}, "mr", True, "", (0, 0, 1, 1), 0.5)
     return replace(ImageSample(np.zeros((6, 8, 8), np.float32)), **known), [replace(base, index=i) for i in range(6)]  # type: ignore[arg-type]

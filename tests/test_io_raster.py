@@ -38,6 +38,15 @@ def tiff(pixels: np.ndarray, **options: object) -> bytes:
     return out.getvalue()
 
 
+def png(width: int, height: int, depth: int, colour_type: int, body: bytes, palette: bytes = b"") -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, 0))
+    table = chunk(b"PLTE", palette) if palette else b""
+    return b"\x89PNG\r\n\x1a\n" + head + table + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+
+
 def png16(pixels: np.ndarray, line_filter: int = 0) -> bytes:
     """A 16-bit PNG of (H, W[, 2 or 3 or 4]), each line with the same filter: 0 none, 2 up."""
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
@@ -46,13 +55,21 @@ def png16(pixels: np.ndarray, line_filter: int = 0) -> bytes:
     if line_filter == 2:
         lines = np.concatenate([lines[:1], lines[1:] - lines[:-1]])
     body = b"".join(bytes([line_filter]) + line.tobytes() for line in lines)
+    return png(width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[samples], body)
 
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[samples]
-    head = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+@pytest.mark.parametrize("depth", [1, 2, 4, 8])
+@pytest.mark.parametrize("palette", [False, True])
+def test_the_bits_of_a_png_span_its_values(tmp_path: Path, depth: int, palette: bool) -> None:
+    """Grey of 2 and 4 bits and palettes are read as 0 to 255, one bit as 0 and 1."""
+    levels = np.tile(np.arange(64) * (2**depth - 1) // 63, (64, 1))
+    bits = (levels[..., None] >> np.arange(depth)[::-1]) & 1  # H W bit, the highest first
+    packed = np.packbits(bits.reshape(64, -1).astype(bool), axis=1)
+    table = bytes(np.repeat(np.linspace(0, 255, 2**depth).astype(np.uint8), 3)) if palette else b""
+    body = b"".join(b"\0" + line.tobytes() for line in packed)
+    sample = from_bytes(tmp_path, png(64, 64, depth, 3 if palette else 0, body, table))
+    assert sample.bits == (1 if depth == 1 and not palette else 8)
+    assert sample.pixels.max() == 2**sample.bits - 1
 
 
 @pytest.mark.parametrize("line_filter", [0, 2])
@@ -106,6 +123,7 @@ def test_palette_tiff(tmp_path: Path) -> None:
     values = (RAMP % 256).astype(np.uint8)
     sample = from_bytes(tmp_path, tiff(values, photometric="palette", colormap=table))
     np.testing.assert_array_equal(sample.pixels[0, ..., 0], values * 257.0)
+    assert sample.bits == 16
 
 
 def test_grey_in_colour_channels_becomes_one_channel(tmp_path: Path) -> None:

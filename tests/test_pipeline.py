@@ -40,6 +40,17 @@ def test_the_score_is_the_mean_of_its_distribution(medq: MedQ, head: ImageSample
     report.validate(result.to_dict())
 
 
+def test_the_interval_of_an_image_is_as_wide_as_calibrated(medq: MedQ, head: ImageSample) -> None:
+    """At the end of the scale a slice's interval is cut; the image's is the whole one around its score, cut once."""
+    encoded = medq.encode(head)
+    (slice_,) = encoded.scored
+    wide = replace(slice_, half_width=slice_.score + 1.0)
+    assert wide.interval[0] == 0.0
+    result = medq.assess_encoded(replace(encoded, scored=(wide,)))
+    assert result.score is not None
+    assert result.score_interval == pytest.approx((0.0, min(4.0, result.score + wide.half_width)))
+
+
 def test_the_same_image_gives_the_same_numbers_alone_and_in_a_stack(medq: MedQ, head: ImageSample) -> None:
     alone = [medq.score_slice(head).score for _ in range(3)]
     other = phantom("ct", 1, 128).pixels[0]

@@ -7,12 +7,32 @@ import re
 
 import pytest
 
+from app import panel
 from medq_vlm import vocab
+from medq_vlm.commands import brief
+from medq_vlm.language import line as lines
+from medq_vlm.language.guard import replacement
+from medq_vlm.language.prompt import pair_note
 from medq_vlm.report import content
 from medq_vlm.report.describe import describe
+from medq_vlm.report.html import to_html
 from medq_vlm.report.text import to_text
 from medq_vlm.schema import Location, Recognised
 from tests.assessments import COMPRESSION, FIVE, METAL, NOISE, assessed, finding, refused, volume
+
+
+def test_no_writer_shows_a_score_that_contradicts_its_verdict() -> None:
+    """2.497 is usable: 2.5 would be good."""
+    result = assessed(2.497)
+    assert result.verdict == "usable" and result.to_dict()["score"] < vocab.GOOD_FROM
+    line = lines.from_assessment(result)
+    page = to_html(result, None)
+    assert 'class="score">2.49 <small>' in page and "Score 2.49 on a scale" in page
+    told = (to_text(result), describe(result), brief(result), replacement(line), line.tail(), pair_note(line, line))
+    for text in (*told, panel._verdict(result), panel._gauge(result)):
+        shown = re.findall(r"(?<!\d)2\.4\d?|(?<!\d)2\.50?(?!\d)", text)
+        assert "2.49" in shown, text
+        assert "2.5" not in shown and "2.50" not in shown, text
 
 
 def test_text_gives_verdict_and_score_before_findings_before_disclaimer() -> None:

@@ -145,6 +145,8 @@ def test_a_calm_image_has_less_noise_and_the_same_edges() -> None:
     assert calm[:, 10:70].std() < 0.6 * noisy[:, 10:70].std()
     assert np.abs(np.diff(calm.mean(0))[79] - 200) < 20
     assert np.array_equal(_calm(step.astype(np.float32), np.random.default_rng(1)), step)
+    colour = np.repeat(noisy.astype(np.float32)[..., None], 3, -1)  # as a radiograph stored in colour
+    np.testing.assert_allclose(_calm(colour, np.random.default_rng(1)), np.stack([calm] * 3, -1), rtol=1e-5)
 
 
 def test_a_picture_has_eight_bits_and_one_window_per_seed() -> None:

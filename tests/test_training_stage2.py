@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from medq_vlm import checkpoint
 from medq_vlm.degrade.sample import degrade_sample
 from medq_vlm.phantoms import phantom
 from medq_vlm.schema import MedQError
+from medq_vlm.slice_scores import BINS
 from training import stage2, train_quality
 from training.expert_scores import rater_agreement, read
 
@@ -61,6 +63,22 @@ def test_no_group_is_on_both_sides_of_a_fold() -> None:
     parts = stage2.folds(groups, 3, 0)
     assert sorted(np.concatenate(parts).tolist()) == list(range(6))
     assert all(not set(groups[part]) & set(np.delete(groups, part)) for part in parts)
+
+
+def test_the_interval_covers_nine_of_ten_left_out_errors() -> None:
+    """The width is told by the errors and the spreads alone, not by the calibration before."""
+    rng = np.random.default_rng(0)
+    centre = rng.uniform(1.0, 3.0, 400)
+    said = np.exp(-0.5 * ((BINS - centre[:, None]) / rng.uniform(0.3, 0.8, (400, 1))) ** 2)
+    said /= said.sum(1, keepdims=True)
+    quality = np.clip(centre + rng.normal(0, 0.4, 400), 0, 4)
+    old = checkpoint.load("nano").calibration
+    found, other = (stage2.recalibrated(said, quality, replace(old, interval_scale=s)) for s in (1.0, 3.0))
+    assert found.interval_scale == other.interval_scale
+    raw = said @ BINS
+    half = found.interval_scale * np.sqrt(((BINS - raw[:, None]) ** 2 * said).sum(1))
+    error = np.abs(np.interp(raw, found.score_raw, found.score_to) - quality)
+    assert (error <= half).mean() == pytest.approx(0.9, abs=0.01)
 
 
 def test_fine_tuning_reports_and_writes_weights_that_load(

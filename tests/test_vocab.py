@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import pytest
 from pydicom.sr import _cid_dict, _concepts_dict
 
 from medq_vlm import vocab
 from medq_vlm.kinds import KIND_TEXTS, PRIVATE_SCHEME
 from medq_vlm.kinds_by_modality import BY_MODALITY
+
+
+def test_a_score_as_it_is_shown_has_the_verdict_of_the_score() -> None:
+    for score in (*np.arange(0, 4, 0.0007), 1.49996, 2.4999, 2.495, 2.4501):
+        for decimals in (1, 2):
+            shown = float(vocab.score_text(score, decimals))
+            assert vocab.verdict_word(shown) == vocab.verdict_word(score) == vocab.verdict_word(round(score, 4))
+            assert abs(shown - score) <= 0.0501
+    assert [vocab.score_text(s) for s in (2.44, 2.46, 2.497, 2.5)] == ["2.4", "2.46", "2.49", "2.5"]
 
 
 def test_kind_order_is_frozen() -> None:

@@ -27,7 +27,7 @@ def why(rng: np.random.Generator, line: Line, modality: str) -> Pair:
         "<What|Which problem> <limits|lowers|reduces|degrades> the <quality|score>?", "Why <only |>{s}?",
         "<Reason|reasons> for the <low score|verdict|rating>?", "<How come|Why> the score is <so low|not higher>?",
         "What made <you|it> <reject it|give this score|say {v}>?",
-    )).format(v=line.verdict, s=f"{line.score:.1f}")  # fmt: skip
+    )).format(v=line.verdict, s=vocab.score_text(line.score))  # fmt: skip
     return question, because(rng, line, modality)
 
 
@@ -41,7 +41,7 @@ def because(rng: np.random.Generator, line: Line, modality: str) -> str:
     return expand(
         rng,
         f"<Mainly because of|The main reason is|Above all because of> {named(first)} {where(first)}{more}: {effect}. "
-        f"<The verdict is {line.verdict}, with a score of {line.score:.1f} of 4.|The score is {line.score:.1f} of 4, "
+        f"<The verdict is {line.verdict}, with a score of {vocab.score_text(line.score)} of 4.|The score is {vocab.score_text(line.score)} of 4, "
         f"{line.verdict}.|>",
     )
 
@@ -51,7 +51,7 @@ def clean(rng: np.random.Generator, line: Line) -> str:
     return expand(
         rng,
         f"<No degradation was found|I found no degradation|Nothing was found that degrades it>: the score is "
-        f"{line.score:.1f} of 4 and the verdict is {line.verdict}.",
+        f"{vocab.score_text(line.score)} of 4 and the verdict is {line.verdict}.",
     )
 
 
@@ -67,7 +67,7 @@ def overall(rng: np.random.Generator, line: Line, modality: str) -> Pair:
         "good": "<It can be read.|No repeat is needed.|>", "usable": "<It can be read with limits.|>",
         "reject": "<It should be repeated or corrected.|It should be repeated.|>",
     }[line.verdict]  # fmt: skip
-    answer = f"The verdict is {line.verdict}, with a score of {line.score:.1f} of 4: {reason}. {advice}"
+    answer = f"The verdict is {line.verdict}, with a score of {vocab.score_text(line.score)} of 4: {reason}. {advice}"
     return question, pick(rng, (answer,)).strip()
 
 
@@ -167,11 +167,11 @@ def task(rng: np.random.Generator, line: Line, modality: str) -> Pair:
     question = pick(rng, (f"Is <it|this|this image> <fit|good enough|suitable|ok|adequate> for {aim}?", f"Can I use <it|this> for {aim}?",
                           f"<Good|Enough|ok> for {aim}?", f"Would you <trust|use> it for {aim}?"))  # fmt: skip
     if line.verdict == "good":
-        lead = f"<Yes|In terms of quality, yes>: the quality is good ({line.score:.1f} of 4)"
+        lead = f"<Yes|In terms of quality, yes>: the quality is good ({vocab.score_text(line.score)} of 4)"
     elif line.verdict == "usable":
-        lead = f"<With limits|Only with limits>: the quality is usable ({line.score:.1f} of 4)"
+        lead = f"<With limits|Only with limits>: the quality is usable ({vocab.score_text(line.score)} of 4)"
     else:
-        lead = f"<No|Better not>: the verdict is reject ({line.score:.1f} of 4)"
+        lead = f"<No|Better not>: the verdict is reject ({vocab.score_text(line.score)} of 4)"
     if not line.items:
         return question, expand(rng, f"{lead}, and no degradation was found.")
     first = line.items[0]
@@ -223,7 +223,8 @@ def false_verdict(rng: np.random.Generator, line: Line, modality: str) -> Pair:
         )
         tail = "no degradation was found" if not line.items else f"the only limit is {named(line.items[0])}"
         return question, expand(
-            rng, f"It is not <poor|bad>: the verdict is good, with a score of {line.score:.1f} of 4; {tail}."
+            rng,
+            f"It is not <poor|bad>: the verdict is good, with a score of {vocab.score_text(line.score)} of 4; {tail}.",
         )
     question = pick(
         rng,
@@ -237,7 +238,7 @@ def false_verdict(rng: np.random.Generator, line: Line, modality: str) -> Pair:
     reason = f"because of {named(line.items[0])}" if line.items else "although no single degradation was named"
     return question, expand(
         rng,
-        f"<It is not good|Not quite>: the verdict is {line.verdict}, with a score of {line.score:.1f} of 4, {reason}.",
+        f"<It is not good|Not quite>: the verdict is {line.verdict}, with a score of {vocab.score_text(line.score)} of 4, {reason}.",
     )
 
 
@@ -269,7 +270,10 @@ def certainty(rng: np.random.Generator, line: Line, modality: str) -> Pair:
     question = pick(rng, ("How <sure|certain|confident> are you?", "<What is the|How large is the> <uncertainty|interval|confidence>?",
                           "Can I trust <this|the> score?", "<Are you|> sure?"))  # fmt: skip
     return question, pick(
-        rng, (f"The score is {line.score:.1f}, and it <most likely lies|lies> between {low:.1f} and {high:.1f} of 4.",)
+        rng,
+        (
+            f"The score is {vocab.score_text(line.score)}, and it <most likely lies|lies> between {low:.1f} and {high:.1f} of 4.",
+        ),
     )
 
 

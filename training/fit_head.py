@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,13 +47,15 @@ def cached(folder: Path, model: Scorer, data: Shards, limit: int, most_tiles: in
     """`extract` of the first `limit` samples, kept in `folder` shard by shard.
 
     The head can be trained again without the tower, an interrupted run goes on, and new shards are all that costs.
+    The name of a file says what it was made of: features of another tower or of shards made anew are not taken.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts, first = [], 0
+    tower = f"{most_tiles or 'all'}_{tower_key(model)}"
     for name, count in zip(data.names, np.bincount(data.shard), strict=True):
         if first >= limit:
             break
-        path = folder / f"{name}.npz"
+        path = folder / f"{name}_{count}_{tower}.npz"
         if not path.exists():
             part = extract(model, data, range(first, first + int(count)), most_tiles)
             partial = path.with_suffix(".partial.npz")
@@ -62,6 +65,15 @@ def cached(folder: Path, model: Scorer, data: Shards, limit: int, most_tiles: in
         parts.append(Features(kept["tiles"], kept["padded"], kept["whole"]))
         first += int(count)
     return _joined(parts, limit)
+
+
+def tower_key(model: Scorer) -> str:
+    """Short hash of the image tower in half precision, the same while it is trained and once it was saved."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        if name.startswith(("clip.visual.", "eye.")):
+            digest.update(name.encode() + value.cpu().half().numpy().tobytes())
+    return digest.hexdigest()[:8]
 
 
 def _joined(parts: list[Features], limit: int) -> Features:

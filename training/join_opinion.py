@@ -27,7 +27,7 @@ from medq_vlm.encoder.opinions import TowerOpinion
 from medq_vlm.encoder.scorer import UNKNOWN, Scorer
 from training.data import Shards
 from training.export import Predictions, calibrate, card, predictions
-from training.fit_head import Features, cached, extract
+from training.fit_head import Features, cached, extract, tower_key
 from training.fit_judgement import PARTS, fit_judgement
 from training.fit_second import fit_asked, fit_second
 from training.leave_out import Unfamiliar
@@ -78,7 +78,7 @@ def with_looks(model: Scorer, features: Features, data: Shards, rows: np.ndarray
                most: int | None = None) -> Features:  # fmt: skip
     """The features of the samples `rows` with what the third opinion sees of them, kept in a file."""
     assert model.third is not None
-    if not path.exists():
+    if not path.exists() or len(np.load(path)["looks"]) != len(rows):
         np.savez(path, looks=looks_of(model, model.third, data, rows, most).numpy().astype(np.float16))
     return replace(features, looks=np.load(path)["looks"])
 
@@ -123,16 +123,19 @@ def write(folder: Path, model: Scorer, calibration: checkpoint.Calibration, reco
     for name, value in model.state_dict().items():
         if name.startswith(PREFIXES):
             state[name] = (value.half() if value.ndim > 1 else value).contiguous()
-    save_file(state, path)
-    path.chmod(0o644)
+    fresh, fresh_meta = (one.with_name(f"{one.name}.new") for one in (path, meta_path))
+    save_file(state, fresh)
+    fresh.chmod(0o644)
     meta = json.loads(meta_path.read_text())
     old = meta["calibration"]
     bars = {name: old[name] for name in ("medical_threshold", "claimed_threshold")}
     meta["scorer"] |= {"tower_opinion": True, "implied_opinion": model.config.implied_opinion}
     meta["calibration"] = asdict(calibration) | bars
-    meta["sha256"][checkpoint.WEIGHTS_FILE] = checkpoint.file_sha256(path)
+    meta["sha256"][checkpoint.WEIGHTS_FILE] = checkpoint.file_sha256(fresh)
     meta["opinion"] = record
-    meta_path.write_text(json.dumps(meta, indent=1) + "\n")
+    fresh_meta.write_text(json.dumps(meta, indent=1) + "\n")
+    fresh.replace(path)  # both are whole by now: weights and sha256 change within a moment
+    fresh_meta.replace(meta_path)
     (folder / "CARD.md").write_text(card(meta, folder.name))
 
 
@@ -160,7 +163,7 @@ def strangers(
     load_third(model, folder / WEIGHTS)
     rows = np.flatnonzero(out & data.labels["medical"])
     if features is None:
-        few = left_features(model, data, rows, args.opinion / "features_left.npz")
+        few = left_features(model, data, rows, args.opinion / f"features_left_{tower_key(model)}.npz")
     else:
         few = Features(features.tiles[rows], features.padded[rows], features.whole[rows])
     number = checkpoint.file_sha256(folder / WEIGHTS)[:8]
@@ -203,7 +206,8 @@ def main(argv: list[str] | None = None) -> None:
     join(model, args.opinion / WEIGHTS, data, args.seed)
     number = checkpoint.file_sha256(args.opinion / WEIGHTS)[:8]
     known = cached(args.opinion / "features_validation", model, check, len(check))
-    known = with_looks(model, known, check, np.arange(len(check)), args.opinion / f"looks_validation_{number}.npz")
+    seen = args.opinion / f"looks_validation_{number}_{len(check)}.npz"
+    known = with_looks(model, known, check, np.arange(len(check)), seen)
     model.config = replace(model.config, implied_opinion=True)
     everything = np.ones(len(data), bool)
     if args.second:

@@ -85,8 +85,8 @@ def main(argv: list[str] | None = None) -> None:
     score, clean = distribution @ np.linspace(0, 4, vocab.SCORE_BINS), quality >= 4.0
     print(
         f"{len(rows)} versions of {len(args.leave)} sources: SRCC {stats.spearmanr(score, quality).statistic:.3f}, "
-        f"mean error {np.abs(score - quality).mean():.2f}, clean: {(score[clean] < 1.5).mean():.2f} reject, "
-        f"{(score[clean] >= 2.5).mean():.2f} good"
+        f"mean error {np.abs(score - quality).mean():.2f}, clean: "
+        f"{(score[clean] < vocab.USABLE_FROM).mean():.2f} reject, {(score[clean] >= vocab.GOOD_FROM).mean():.2f} good"
     )
 
 

@@ -72,12 +72,15 @@ def _optics(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _calm(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Less of an image's own noise, as of thicker slices or a higher dose: a calm image is no smeared one."""
-    inside = pixels > np.percentile(pixels, 5)
-    sd = noise_sd(pixels, inside if inside.any() else np.ones(pixels.shape, bool))
+    grey = pixels if pixels.ndim == 2 else pixels.mean(-1)  # a radiograph may be stored in colour
+    inside = grey > np.percentile(grey, 5)
+    sd = noise_sd(grey, inside if inside.any() else np.ones(grey.shape, bool))
     if not sd > 0:
         return pixels
-    flat = smoothed(pixels / sd, rng.uniform(0.6, 1.2)) * sd
-    return pixels + rng.uniform(0.5, 1.0) * (flat - pixels)
+    weight, share = rng.uniform(0.6, 1.2), rng.uniform(0.5, 1.0)
+    channels = pixels[..., None] if pixels.ndim == 2 else pixels
+    flat = np.stack([smoothed(one / sd, weight) * sd for one in np.moveaxis(channels, -1, 0)], -1).reshape(pixels.shape)
+    return pixels + share * (flat - pixels)
 
 
 def _floor(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

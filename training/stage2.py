@@ -26,6 +26,7 @@ from medq_vlm.encoder.preprocess import canonical
 from medq_vlm.encoder.scorer import UNKNOWN, Scorer
 from medq_vlm.evidence.statistics import features as statistics_of
 from medq_vlm.schema import MedQError
+from medq_vlm.slice_scores import BINS
 from training.expert_scores import ExpertScore, rater_agreement, read
 from training.losses import ranked_probability, soft_cross_entropy, soft_levels
 
@@ -127,9 +128,9 @@ def _mean_score(logits: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def scores(model: Scorer, anchors: torch.Tensor, data: Encoded, rows: np.ndarray) -> np.ndarray:
-    """Raw mean scores (len(rows),), 0 to 4."""
-    return _mean_score(predict(model, anchors, data, rows)).numpy()
+def distributions(model: Scorer, anchors: torch.Tensor, data: Encoded, rows: np.ndarray) -> np.ndarray:
+    """Raw distributions over BINS (len(rows), 21)."""
+    return predict(model, anchors, data, rows).softmax(-1).double().numpy()
 
 
 def folds(groups: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
@@ -156,12 +157,17 @@ def compare(before: np.ndarray, after: np.ndarray, quality: np.ndarray, groups: 
     }
 
 
-def recalibrated(raw: np.ndarray, quality: np.ndarray, old: checkpoint.Calibration) -> checkpoint.Calibration:
-    """Straight line of quality on the raw score, never falling, and the interval that covers 90 % of the folds."""
+def recalibrated(said: np.ndarray, quality: np.ndarray, old: checkpoint.Calibration) -> checkpoint.Calibration:
+    """Straight line of quality on the raw score, never falling, and the interval that covers 90 % of the folds.
+
+    said: raw distributions (N, 21). The interval's half width is `interval_scale` spreads, as in training.export.
+    """
+    raw = said @ BINS
+    spread = np.sqrt(((BINS - raw[:, None]) ** 2 * said).sum(1))
     slope = max(0.2, float(np.cov(raw, quality)[0, 1] / max(raw.var(ddof=1), 1e-6)))
     ends = [float(np.clip(quality.mean() + slope * (x - raw.mean()), 0.0, 4.0)) for x in (0.0, 4.0)]
     error = np.abs(np.interp(raw, (0.0, 4.0), ends) - quality)
-    scale = old.interval_scale * float(np.clip(np.quantile(error, 0.9) / 1.0, 0.3, 2.0))
+    scale = float(np.quantile(error / np.maximum(spread, 0.05), 0.9))
     return replace(old, score_raw=(0.0, 4.0), score_to=(ends[0], ends[1]), interval_scale=scale)
 
 
@@ -177,15 +183,15 @@ def run(args: argparse.Namespace) -> dict[str, Estimate]:
     groups = np.array([label.group for label in labels])
     everything = np.arange(len(labels))
     before = np.interp(
-        scores(loaded.model, loaded.anchors, data, everything),
+        distributions(loaded.model, loaded.anchors, data, everything) @ BINS,
         loaded.calibration.score_raw, loaded.calibration.score_to,
     )  # fmt: skip
-    after = np.zeros(len(labels))
+    after = np.zeros((len(labels), len(BINS)))
     for part in folds(groups, FOLDS, args.seed):
         rest = np.setdiff1d(everything, part)
         tuned = fine_tune(loaded, data, quality, rest, args.seed, args.epochs)
-        after[part] = scores(tuned, loaded.anchors, data, part)
-    numbers = compare(before, after, quality, groups)
+        after[part] = distributions(tuned, loaded.anchors, data, part)
+    numbers = compare(before, after @ BINS, quality, groups)
     agreement = rater_agreement(labels)
     for name, number in numbers.items():
         print(f"{name:14s}{number.value:7.3f}  [{number.low:.3f}, {number.high:.3f}]")

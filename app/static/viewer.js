@@ -130,7 +130,7 @@
       }
       const score = study.scores[state.index];
       this.corner("tl", `${study.name}\n${study.plane} ${state.index + 1} of ${study.slices}` +
-        (score === undefined ? "" : `\nscore ${score.toFixed(2)} of 4`));
+        (score === undefined ? "" : `\nscore ${study.said[state.index][0]} of 4`));
       this.corner("tr", `${study.view}\n${study.width} × ${study.height}`.trim());
       this.cornerWindow();
       this.drawBoxes();
@@ -282,9 +282,9 @@
       for (let n = 0; n < study.slices; n++) {
         const score = study.scores[n], bar = document.createElement("button");
         bar.type = "button"; bar.tabIndex = -1; bar.dataset.slice = n;
-        bar.title = `${study.plane} ${n + 1}` + (score === undefined ? "" : `: score ${score.toFixed(2)}`);
+        bar.title = `${study.plane} ${n + 1}` + (score === undefined ? "" : `: score ${study.said[n][0]}`);
         if (score !== undefined) {
-          bar.className = score < 1.5 ? "reject" : score < 2.5 ? "usable" : "good";
+          bar.className = study.said[n][1];
           bar.style.setProperty("--h", `${Math.max(4, 25 * score)}%`);
         }
         if (n === study.worst) bar.classList.add("worst");

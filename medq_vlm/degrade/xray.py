@@ -27,11 +27,19 @@ def _draw_mottle(strength: float, modality: str, generator: torch.Generator, siz
 def _apply_mottle(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
     noise = added_noise(image, params["dose_fraction"], generator)
     spread = params["light_spread_px"]
-    if spread > 0.3:
+    if spread > 0:
         # The dose decides the SD, the spread only the grain.
-        noise = blur(noise, spread) * (2 * math.sqrt(math.pi) * spread) ** 0.5
+        noise = blur(noise, spread) / _sd_left(spread)
     noise = noise + params["edge_enhancement"] * (noise - blur(noise, 2.0))
     return image + noise
+
+
+def _sd_left(sd_px: float) -> float:
+    """SD of white noise of SD 1 after `blur`: 1 / (2 sqrt(pi) sd_px) of a wide Gaussian, 1 without one.
+
+    The blur's response is exp(-2 (pi sd_px f)^2) along each axis up to f = 1/2: the integral of its square.
+    """
+    return math.erf(math.pi * sd_px) / (2 * math.sqrt(math.pi) * sd_px)
 
 
 def _draw_scatter(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:

@@ -34,15 +34,6 @@ class Canonical:
     box: tuple[int, int, int, int]  # x0, y0, x1, y1 of the plane in native pixels
     size: tuple[int, int]  # H, W of the native slice
 
-    def to_native(self, box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
-        """Map a box given as fractions of the plane (x0, y0, x1, y1 in 0 to 1) to native pixels."""
-        x0, y0, x1, y1 = self.box
-        w, h = x1 - x0, y1 - y0
-        return (
-            int(x0 + box[0] * w), int(y0 + box[1] * h),
-            int(np.ceil(x0 + box[2] * w)), int(np.ceil(y0 + box[3] * h)),
-        )  # fmt: skip
-
 
 def grey_map(sample: ImageSample, index: int) -> np.ndarray:
     """Native slice -> float32 (H, W) or (H, W, 3) under the intensity contract.

@@ -114,8 +114,8 @@ def _png_bytes(data: bytes, mode: str, raw_mode: str) -> np.ndarray:
 
 
 def _bits(image: Image.Image, data: bytes, kind: str) -> int:
-    if kind == "png":
-        return 8 if _png_colour(data) == 3 else _png_depth(data)
+    if kind == "png" and image.mode != "1":
+        return max(8, _png_depth(data))  # Pillow spreads grey of 2 and 4 bits, and palettes, over 0 to 255
     return {"1": 1, "I": 32, "F": 32, "I;16": 16, "I;16B": 16, "I;16L": 16}.get(image.mode, 8)
 
 

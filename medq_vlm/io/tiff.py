@@ -73,7 +73,7 @@ def _own(file: tifffile.TiffFile, first: tifffile.TiffPage, name: str, path: str
     return finish(
         ImageSample(
             oriented(pixels, int(turn.value) if turn is not None else 1),
-            bits=int(first.bitspersample),
+            bits=16 if first.photometric == PALETTE else int(first.bitspersample),  # of the colours, not the index
             inverted=first.photometric == GREY_INVERTED,
             warnings=warnings,
             path=path,

@@ -130,16 +130,17 @@ def _score(sentence: str, line: Line) -> Contradiction | None:
     for match in SCORE.finditer(sentence):
         value = float(match.group(1) or match.group(2))
         if "." in match.group() and abs(value - round(line.score, 1)) > 0.051:
-            return Contradiction(match.start(match.lastindex or 0), match.group(), f"the score is {line.score:.1f}")
+            told = f"the score is {vocab.score_text(line.score)}"
+            return Contradiction(match.start(match.lastindex or 0), match.group(), told)
     return None
 
 
 def replacement(line: Line) -> str:
     """A sentence from the structured result, marked as such."""
-    if line.items:
-        named = ", ".join(f"{item.severity} {item.plain}" for item in line.items[:3])
-        return f"(From the structured result:) found {named}; score {line.score:.1f} of 4, verdict {line.verdict}."
-    return f"(From the structured result:) no degradation found; score {line.score:.1f} of 4, verdict {line.verdict}."
+    named = ", ".join(f"{item.severity} {item.plain}" for item in line.items[:3])
+    found = f"found {named}" if named else "no degradation found"
+    score = vocab.score_text(line.score)
+    return f"(From the structured result:) {found}; score {score} of 4, verdict {line.verdict}."
 
 
 BETTER = re.compile(r"(?i)\bimage ([AB]) is (?:of )?better\b")
@@ -184,5 +185,5 @@ def pair_replacement(a: Line, b: Line) -> str:
     parts = []
     for letter, line in (("A", a), ("B", b)):
         named = ", ".join(f"{item.severity} {item.plain}" for item in line.items[:3]) or "no degradation"
-        parts.append(f"{letter} {line.score:.1f}, {line.verdict}, {named}")
+        parts.append(f"{letter} {vocab.score_text(line.score)}, {line.verdict}, {named}")
     return f"(From the structured results:) {lead}; {'; '.join(parts)}."

@@ -68,7 +68,7 @@ class Line:
 
     def tail(self) -> str:
         low, high = self.interval
-        return f',"score":{self.score:.1f},"interval":[{low:.1f},{high:.1f}],"verdict":"{self.verdict}"}}'
+        return f',"score":{vocab.score_text(self.score)},"interval":[{low:.1f},{high:.1f}],"verdict":"{self.verdict}"}}'
 
     def parts(self) -> Iterator[tuple[str, bool]]:
         """The text in pieces; True marks a piece that the model chooses."""

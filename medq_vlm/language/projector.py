@@ -65,10 +65,6 @@ class Projector(nn.Module):
             self.anatomy[n] = embed(" " + name)
         self.unseen.copy_(embed(" image").expand_as(self.unseen))
 
-    def query_parameters(self) -> list[nn.Parameter]:
-        """What has to be aligned again when the scorer's weights change."""
-        return [*self.query_norm.parameters(), *self.query_in.parameters(), self.query_mix]
-
     def forward(self, vector: torch.Tensor, queries: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """`seen` (B,) bool: False where the row of `queries` is not known."""
         level, margin, present, attributes, modality, anatomy, distribution, layout = vector.split(SIZES, -1)

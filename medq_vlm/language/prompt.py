@@ -74,10 +74,6 @@ def turn(question: str, notes: Sequence[str]) -> str:
     return f"{START}user\n{noted}{question}{END}\n{START}assistant\n"
 
 
-def after_answer() -> str:
-    return f"{END}\n"
-
-
 SIMILAR = 0.2  # score points; closer images count as equal
 
 
@@ -94,7 +90,7 @@ def after_pair_image() -> str:
 def pair_note(a: Line, b: Line) -> str:
     """The scores of two images compared by the scorer."""
     gap = round(a.score, 1) - round(b.score, 1)
-    told = f"A {a.score:.1f} {a.verdict}, B {b.score:.1f} {b.verdict}"
+    told = f"A {vocab.score_text(a.score)} {a.verdict}, B {vocab.score_text(b.score)} {b.verdict}"
     if abs(gap) < SIMILAR:
         return f"{told}: similar"
     return f"{told}: {'A' if gap > 0 else 'B'} is better by {abs(gap):.1f}"

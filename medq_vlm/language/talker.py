@@ -177,10 +177,6 @@ class Talker:
         )
         yield from self._sentences(decoder, check, LONGEST_ANSWER, stop)
 
-    def checked_line_of(self, subject: Subject) -> Line:
-        """The line that a description of `subject` would rest on."""
-        return self.checked_line(Decoder(self.model), subject)
-
     def checked_line(self, decoder: Decoder, subject: Subject) -> Line:
         """The model's line when it agrees with the structured result, otherwise the result's own; read either way."""
         line = self._write_line(decoder, subject)

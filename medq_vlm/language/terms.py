@@ -77,7 +77,7 @@ TOPICS: dict[str, tuple[tuple[str, ...], str]] = {
     "interval": (("interval", "uncertain", "uncertainty", "confidence", "how sure", "certain"),
                  "interval: range that holds the true score in about 90 % of cases"),
     "verdict": (("verdict", "reject", "usable", "threshold", "cut-off"),
-                "verdict: reject below 1.5, usable from 1.5, good from 2.5"),
+                f"verdict: {vocab.LIMITS}"),
     "snr": (("snr", "signal-to-noise", "signal to noise"), "SNR: mean signal divided by the spread of the noise"),
     "cnr": (("cnr", "contrast-to-noise"), "CNR: difference of two tissues divided by the noise"),
     "noise sd": (("noise sd", "standard deviation", "sd"), "noise SD: spread of the values in an even region"),

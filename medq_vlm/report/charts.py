@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from medq_vlm import vocab
 from medq_vlm.report.content import ATTRIBUTE_NAMES
 
-USABLE_FROM, GOOD_FROM = 1.5, 2.5  # the default limits of vocab.verdict_word
-ZONES = (("reject", 0.0, USABLE_FROM), ("usable", USABLE_FROM, GOOD_FROM), ("good", GOOD_FROM, 4.0))
+ENDS = (0.0, vocab.USABLE_FROM, vocab.GOOD_FROM, 4.0)
+ZONES = tuple(zip(vocab.VERDICTS, ENDS[:-1], ENDS[1:], strict=True))  # name, start, end
 
 
 def gauge(score: float, interval: tuple[float, float] | None) -> str:
@@ -19,7 +19,8 @@ def gauge(score: float, interval: tuple[float, float] | None) -> str:
         return left + span * min(4.0, max(0.0, value)) / 4
 
     parts = [
-        f'<svg class="gauge" viewBox="0 0 320 62" role="img" aria-label="Score {score:.1f} on a scale from 0 to 4">'
+        f'<svg class="gauge" viewBox="0 0 320 62" role="img" aria-label="Score {vocab.score_text(score)} on a '
+        'scale from 0 to 4">'
     ]
     for name, low, high in ZONES:
         start, end = x(low), x(high)
@@ -92,7 +93,7 @@ def slice_strip(slices: Sequence[Mapping[str, float]], shown: int) -> str:
         parts.append(
             f'<rect class="zone-{vocab.verdict_word(item["score"])}" x="{x:.2f}" y="{base - bar:.1f}" '
             f'width="{step - gap:.2f}" height="{bar:.1f}">'
-            f"<title>slice {number}: {item['score']:.1f}</title></rect>"
+            f"<title>slice {number}: {vocab.score_text(item['score'])}</title></rect>"
         )
         if int(item["index"]) == shown:
             centre = x + step / 2

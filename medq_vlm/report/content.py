@@ -102,7 +102,7 @@ def score_line(assessment: Assessment) -> str:
     """E.g. "1.7 of 4 (interval 1.4 to 2.1), nearest to 2, limited interpretation"; "no score" without one."""
     if assessment.score is None:
         return "no score"
-    line = f"{assessment.score:.1f} of 4"
+    line = f"{vocab.score_text(assessment.score)} of 4"
     if assessment.score_interval:
         low, high = assessment.score_interval
         line += f" (interval {low:.1f} to {high:.1f})"

@@ -87,7 +87,7 @@ def _global(assessment: Assessment, variant: int) -> str:
     strong = [f"{words[n]} {n}" for n in words if assessment.attributes[n] >= 0.5]
     weak = [f"{words[n]} {n}" for n in words if assessment.attributes[n] < 0.5]
     if not words:
-        return f"Globally, the score is {assessment.score:.1f} of 4 ({_level(assessment)})."
+        return f"Globally, the score is {vocab.score_text(assessment.score or 0.0)} of 4 ({_level(assessment)})."
     if strong and weak:
         link = _pick(variant, 2, ("but suffers from", "but is limited by", "yet shows"))
         return f"Globally, the image has {_list(strong)}, {link} {_list(weak)}."
@@ -149,7 +149,7 @@ def _cause(found: Sequence[Finding], variant: int) -> str:
 
 def _impact(assessment: Assessment, found: Sequence[Finding], variant: int) -> str:
     if not found:
-        return f"The score of {assessment.score:.1f} of 4 lies nearest to '{_level(assessment)}'."
+        return f"The score of {vocab.score_text(assessment.score or 0.0)} of 4 lies nearest to '{_level(assessment)}'."
     impact = _clause(found[0].impact)
     weight = {
         "mild": "To a small extent, ",

@@ -87,7 +87,7 @@ def _summary(assessment: Assessment) -> str:
     prose = f'<p class="prose">{_e(assessment.description)}</p>' if assessment.description else ""
     return (
         f'<div class="verdict">{badge}<span>{_e(meaning)}</span></div>'
-        f'<div class="score">{assessment.score:.1f} <small>of 4{interval}</small></div>'
+        f'<div class="score">{vocab.score_text(assessment.score)} <small>of 4{interval}</small></div>'
         f'<p class="level">nearest to level {level}: <strong>{_e(word)}</strong></p>'
         f"{charts.gauge(assessment.score, assessment.score_interval)}"
         f'<p class="fine">Scale {_e(content.SCALE)}.</p>'

@@ -237,7 +237,7 @@ def _summary(pdf: _Report, assessment: Assessment, left: float) -> None:
     pdf.set_y(top + 2.2)
     write(pdf, meaning, 8.5, left + badge + 4, width - badge - 4)
     pdf.set_y(top + 11)
-    write(pdf, f"{assessment.score:.1f}", 25, left, 18, style="B")
+    write(pdf, vocab.score_text(assessment.score), 25, left, 18, style="B")
     pdf.set_y(top + 14.6)
     interval = assessment.score_interval
     written = f"of 4; interval {interval[0]:.1f} to {interval[1]:.1f}" if interval else "of 4"
