@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from medq_vlm import __version__, commands, questions, restore_command, vocab
-from medq_vlm.commands import say
+from medq_vlm import __version__, batch_command, commands, questions, restore_command, vocab
+from medq_vlm.console import say
 
 EXIT_CODES = """exit codes:
   0  done
@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # an ASCII or Windows-1252 terminal must not end the run
     args = parser().parse_args(argv)
     try:
-        home = next((one for one in (questions, restore_command) if args.command in one.COMMANDS), commands)
+        homes = (batch_command, questions, restore_command)
+        home = next((one for one in homes if args.command in one.COMMANDS), commands)
         run: Callable[[argparse.Namespace], int] = getattr(home, args.command)
         code = run(args)
         sys.stdout.flush()
@@ -129,6 +130,7 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--out", required=True, metavar="OUT",
         help="a file of the same format, another of .npy, .png, .tif, .nii.gz, .dcm, a folder, or a .zip",
     )  # fmt: skip
+    restore.add_argument("--force", action="store_true", help=FORCE_HELP)
     restore.add_argument("--description", metavar="TEXT", help="what is wrong, in your words: replaces the findings")
     restore.add_argument("--json", action="store_true", help="print JSON (a list for several images) and nothing else")
     add_reading(restore, text=False)
@@ -152,6 +154,7 @@ def parser() -> argparse.ArgumentParser:
     degrade.add_argument("--severity", type=score, metavar="0..4", help="calibrated severity; 0 changes nothing")
     degrade.add_argument("--seed", type=int, default=0, metavar="N", help="of all chance (default 0)")
     degrade.add_argument("-o", "--out", metavar="OUT", help="out.npy, .png, .tif, .nii.gz or .dcm")
+    degrade.add_argument("--force", action="store_true", help=FORCE_HELP)
     degrade.add_argument("--modality", choices=vocab.MODALITIES, metavar="M", help="when the file does not say")
 
     demo = command("demo", "assess a real CT image and write its report")
@@ -175,6 +178,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 PATH_HELP = "DICOM file, series folder or zip; NIfTI; PNG, JPEG, TIFF, BMP, WebP; .npy"
+FORCE_HELP = "replace files that are there already; without it they are refused, and an input always is"
 
 
 def add_reading(command: argparse.ArgumentParser, text: bool = True) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medq_vlm import checkpoint, cli, commands, io, phantoms, report
+from medq_vlm import checkpoint, cli, commands, console, io, phantoms, report
 from medq_vlm.io.examples import CT_HEAD, CT_SMALL, example
 from medq_vlm.schema import IngestError, ModelError
 
@@ -141,7 +141,7 @@ def test_a_volume_is_one_result_with_every_slice(volume: Path, capsys: pytest.Ca
 
 def test_a_long_volume_shows_progress_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sample = io.load(example(CT_SMALL))[0]
-    long = np.repeat(sample.pixels[:, :48, :48], commands.MANY_SLICES, axis=0)
+    long = np.repeat(sample.pixels[:, :48, :48], console.MANY_SLICES, axis=0)
     np.save(tmp_path / "long.npy", long)
     assert medq("assess", tmp_path / "long.npy", "--json", "--modality", "ct") == 0
     shown = capsys.readouterr()
@@ -206,6 +206,25 @@ def test_degrading_is_seeded_and_recorded(tmp_path: Path, capsys: pytest.Capture
     record = json.loads((tmp_path / "a.npy.json").read_text())["record"]
     assert (record["kind"], record["severity"], record["seed"]) == ("low_dose_noise", 2.0, 5)
     assert capsys.readouterr().err == ""
+
+
+def test_degrade_replaces_no_input_and_nothing_else_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scan, link, other = tmp_path / "scan.dcm", tmp_path / "link.dcm", tmp_path / "other.dcm"
+    scan.write_bytes(example(CT_SMALL).read_bytes())
+    link.symlink_to(scan)
+    arguments = ("degrade", scan, "--kind", "noise", "--severity", "1", "-o")
+    for out in (scan, link):
+        assert medq(*arguments, out, "--force") == 2
+        assert scan.read_bytes() == example(CT_SMALL).read_bytes()
+    other.write_text("mine")
+    assert medq(*arguments, other) == 2
+    assert other.read_text() == "mine" and "--force" in capsys.readouterr().err
+    assert medq(*arguments, other, "--force") == 0
+    assert io.load(other)[0].modality == "ct"
+    record = tmp_path / "new.npy.json"
+    record.write_text("mine")
+    assert medq(*arguments, tmp_path / "new.npy") == 2
+    assert not (tmp_path / "new.npy").exists()
 
 
 def test_png_refuses_values_it_cannot_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
