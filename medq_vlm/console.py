@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +15,16 @@ if TYPE_CHECKING:
     from medq_vlm.schema import ImageSample
 
 DONE, UNREADABLE, BELOW = 0, 3, 4
+INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + SIGINT, 128 + SIGPIPE: what a shell expects
 MANY_SLICES = 40  # from here on progress is shown in a log file too
+LINE_EVERY_S = 10.0  # there
 
 
 def say(sentence: str) -> None:
     """One line on stderr, with control characters (a hostile file name) made visible."""
     shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in sentence)
-    print(f"medq: {shown}", file=sys.stderr)
+    with suppress(OSError):  # there is no other place to say that stderr is closed or full
+        print(f"medq: {shown}", file=sys.stderr, flush=True)
 
 
 def usage(sentence: str) -> Exception:
@@ -42,17 +47,25 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def progress_bar(sample: ImageSample) -> Iterator[Progress | None]:
-    """A bar on stderr over the slices of a volume: on a terminal always, elsewhere for many slices."""
-    terminal = sys.stderr.isatty()
-    if sample.slices == 1 or not (terminal or sample.slices >= MANY_SLICES):
+    """Progress over the slices of a volume on stderr: a bar on a terminal, elsewhere whole lines for many slices."""
+    if sample.slices == 1 or not (sys.stderr.isatty() or sample.slices >= MANY_SLICES):
         yield None
-        return
-    from tqdm import tqdm
+    elif sys.stderr.isatty():
+        from tqdm import tqdm
 
-    every_s = 0.1 if terminal else 10.0  # a log file is no place for an animation
-    with tqdm(total=sample.slices, unit="slice", leave=False, file=sys.stderr, mininterval=every_s) as bar:
+        with tqdm(total=sample.slices, unit="slice", leave=False, file=sys.stderr) as bar:
 
-        def advance(done: int, total: int) -> None:
-            bar.update(done - bar.n)
+            def advance(done: int, total: int) -> None:
+                bar.update(done - bar.n)
 
-        yield advance
+            yield advance
+    else:
+        told = -math.inf
+
+        def line(done: int, total: int) -> None:
+            nonlocal told
+            if time.monotonic() - told >= LINE_EVERY_S:
+                told = time.monotonic()
+                say(f"{done} of {total} slices")
+
+        yield line

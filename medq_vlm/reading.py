@@ -51,7 +51,7 @@ def assessed(samples: Reader, args: Namespace) -> Iterator[Assessed]:
     """Assess images as they come, with what the user said of them."""
     from medq_vlm import io  # noqa: F401  before the thread below starts: two threads must not import one module
 
-    if not any(Path(path).exists() for path in samples.paths):
+    if not any(map(is_there, samples.paths)):
         for _ in samples:  # names each path that is not there; no model is needed for that
             pass
         return
@@ -60,6 +60,14 @@ def assessed(samples: Reader, args: Namespace) -> Iterator[Assessed]:
         loading = pool.submit(load_model, args.preset, not args.no_text, getattr(args, "restores", False))
         for sample in samples:
             yield assess_one(loading.result(), sample, args)
+
+
+def is_there(path: str) -> bool:
+    """Whether something is at the path and may be looked at."""
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False
 
 
 def load_model(preset: str, speaks: bool = False, restores: bool = False) -> MedQ:

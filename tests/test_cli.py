@@ -63,6 +63,14 @@ def test_commands_are_the_ones_of_the_contract(capsys: pytest.CaptureFixture[str
         ["degrade", "x.dcm"],
         ["report", "x.dcm"],
         ["report", "x.dcm", "-o", "report.docx"],
+        ["assess", ""],
+        ["ask", "", "Why?"],
+        ["compare", "x.dcm", ""],
+        ["restore", "x.dcm", "-o", ""],
+        ["batch", "", "-o", "x.csv"],
+        ["degrade", "x.dcm", "--kind", "noise", "--severity", "1", "-o", "y.npy", "--seed", "-1"],
+        ["degrade", "x.dcm", "--kind", "noise", "--severity", "1", "-o", "y.npy", "--seed", str(2**63)],
+        ["assess", "x.dcm", "--acquisition", "x" * 2001],
     ],
 )
 def test_wrong_usage_is_2_and_said_on_stderr(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,7 +154,7 @@ def test_a_long_volume_shows_progress_on_stderr(tmp_path: Path, capsys: pytest.C
     assert medq("assess", tmp_path / "long.npy", "--json", "--modality", "ct") == 0
     shown = capsys.readouterr()
     json.loads(shown.out)
-    assert "slice" in shown.err
+    assert shown.err.splitlines()[0] == f"medq: 1 of {console.MANY_SLICES} slices" and "\r" not in shown.err
 
 
 def test_missing_and_corrupt_models_are_5(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -334,6 +342,16 @@ def test_a_closed_pipe_ends_quietly() -> None:
     os.close(write)
     assert done.returncode == cli.BROKEN_PIPE
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("redirect", "code"), [(">&-", 0), (">&- 2>&-", 0), ("> /dev/full", cli.LOST), ("> /dev/full 2>&1", cli.LOST)]
+)
+def test_a_closed_or_full_stream_is_no_fault_of_medq(redirect: str, code: int) -> None:
+    command = f"{sys.executable} -m medq_vlm.cli degrade --list {redirect}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == (redirect == "> /dev/full") and "error" not in done.stderr
 
 
 def run(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[bytes]:

@@ -27,6 +27,7 @@ LAYERS = (
     {"talk", "restoring"},
     {"pipeline"},
     {"batch", "pacs", "selftest", "illustrate", "about"},
+    {"tables"},
     {"console"},
     {"reading"},
     {"commands", "batch_command", "questions", "restore_command"},
