@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -38,9 +39,9 @@ class Unit:
         """Its path as text that any table can hold."""
         return as_text(self.path)
 
-    @property
+    @cached_property
     def stamp(self) -> str:
-        """What changes when its files do; "" when they cannot be looked at."""
+        """What changes when its files do, of before they are read; "" when they cannot be looked at."""
         try:
             found = [file.stat() for file in self.files]
         except OSError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from medq_vlm.console import DONE, INTERRUPTED, UNREADABLE, say, usage, writing
-from medq_vlm.reading import assess_one, load_model
+from medq_vlm.reading import assess_one, is_there, load_model
 
 if TYPE_CHECKING:
     from medq_vlm.pipeline import MedQ
@@ -25,7 +25,7 @@ def batch(args: Namespace) -> int:
     from medq_vlm import tables
 
     folder, out = Path(args.folder), Path(args.out)
-    if not folder.is_dir():
+    if not is_there(args.folder) or not folder.is_dir():
         raise usage(f"'{folder}' is not a folder; 'medq assess' takes single files.")
     if out.suffix.lower() not in tables.FORMATS:
         raise usage(f"A table is written to {', '.join(tables.FORMATS)}, and '{out}' ends with none of them.")

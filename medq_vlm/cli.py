@@ -26,6 +26,7 @@ EXIT_CODES = """exit codes:
   5  the model is missing or corrupt
 When several apply, the first of 3, 4 is given. A score of 0 to 4: higher is better.
 Verdicts: reject < 1.5 <= usable < 2.5 <= good. MedQ is not a medical device."""
+HOMES = (batch_command, questions, restore_command)  # of commands that are not in commands.py
 LOST = 2  # the output cannot be written, as a file that cannot
 LONGEST_TEXT = 2000  # of a description from the command line
 
@@ -50,8 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command != "download":
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # what a library would fetch unasked, code even, stays away
     try:
-        homes = (batch_command, questions, restore_command)
-        home = next((one for one in homes if args.command in one.COMMANDS), commands)
+        home = next((one for one in HOMES if args.command in one.COMMANDS), commands)
         run: Callable[[argparse.Namespace], int] = getattr(home, args.command)
         code = run(args)
         sys.stdout.flush()
@@ -63,14 +63,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
     except Exception as error:
-        if isinstance(error, OSError) and not flushed():
-            say(f"The output cannot be written ({error.strerror or 'unknown reason'}).")
+        if printing(error):
+            say(f"The output cannot be written ({getattr(error, 'strerror', None) or 'unknown reason'}).")
             return LOST
         return explain(error)
 
 
+def printing(error: Exception) -> bool:
+    """Whether stdout did not take what a command printed: what else is written is written by other modules."""
+    last = traceback.extract_tb(error.__traceback__)[-1].filename
+    return isinstance(error, OSError) and last in {__file__, *(str(home.__file__) for home in (commands, *HOMES))}
+
+
 def flushed() -> bool:
-    """Whether stdout took all that was printed; what it did not take waits to fail again."""
+    """Whether stdout took all that was printed."""
     try:
         sys.stdout.flush()
         return True

@@ -202,7 +202,7 @@ def write_report(one: Assessed, path: Path) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".json":
-            path.write_text(report.to_json(one.result) + "\n", encoding="utf-8")
+            path.write_text(report.to_json(one.result) + "\n", encoding="utf-8", errors="backslashreplace")
         elif path.suffix.lower() == ".html":
             from medq_vlm.report.html import to_html
 

@@ -179,6 +179,14 @@ def test_reports_in_three_formats(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert capsys.readouterr().out.strip() == str(out)
 
 
+def test_a_name_that_is_no_utf_8_is_no_reason_to_stop(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/sc\xffan.dcm"))
+    path.write_bytes(example(CT_SMALL).read_bytes())
+    for ending in ("json", "html"):
+        assert medq("report", path, "-o", tmp_path / f"r.{ending}", "--no-text") == 0
+    assert json.loads((tmp_path / "r.json").read_text())["source"]["path"] == str(path)
+
+
 def test_a_folder_of_images_gives_numbered_reports(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
@@ -348,10 +356,21 @@ def test_a_closed_pipe_ends_quietly() -> None:
     ("redirect", "code"), [(">&-", 0), (">&- 2>&-", 0), ("> /dev/full", cli.LOST), ("> /dev/full 2>&1", cli.LOST)]
 )
 def test_a_closed_or_full_stream_is_no_fault_of_medq(redirect: str, code: int) -> None:
-    command = f"{sys.executable} -m medq_vlm.cli degrade --list {redirect}"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
-    assert done.returncode == code
-    assert len(done.stderr.splitlines()) == (redirect == "> /dev/full") and "error" not in done.stderr
+    for arguments in ("degrade --list", "info --json"):
+        command = f"{sys.executable} -m medq_vlm.cli {arguments} {redirect}"
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert len(done.stderr.splitlines()) == (redirect == "> /dev/full") and "error" not in done.stderr
+
+
+def test_a_full_stream_is_told_whatever_was_printed_last(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", full)
+        assert medq("assess", example(CT_SMALL), "--no-text", "--json") == cli.LOST
+        monkeypatch.undo()
+    assert capsys.readouterr().err.startswith("medq: The output cannot be written")
 
 
 def run(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[bytes]:
