@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 COLUMNS = (
     "path", "series", "modality", "anatomy", "slices", "score", "score_low", "score_high", "percentile", "verdict",
     "reject_probability", "uncertainty", "worst_kind", "worst_severity", "findings", *vocab.ATTRIBUTES, "assessable",
-    "reason", "acquisition", "sha256", "model", "model_sha256", "created", "unit", "stamp", "error",
+    "reason", "acquisition", "sha256", "model", "model_sha256", "created", "error",
 )  # fmt: skip
+READ_AS = ("unit", "stamp")  # of a table on disk: what a resumed run compares with the folder
 Row = dict[str, Any]
 Assess = Callable[["MedQ", ImageSample], Assessment]
 
@@ -183,8 +184,6 @@ def row_of(path: str, series: int, result: Assessment) -> Row:
         "model": f"{plain['model']['name']} {plain['model']['version']}",
         "model_sha256": plain["model"]["sha256"],
         "created": plain["created"],
-        "unit": None,
-        "stamp": None,
         "error": None,
     }
 

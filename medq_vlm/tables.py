@@ -9,11 +9,12 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
-from medq_vlm import vocab
-from medq_vlm.batch import COLUMNS, Earlier, Row
+from medq_vlm import batch, vocab
+from medq_vlm.batch import Earlier, Row
 from medq_vlm.io.files import put
 from medq_vlm.schema import MedQError
 
+COLUMNS = (*batch.COLUMNS, *batch.READ_AS)
 FORMATS = (".jsonl", ".csv", ".parquet")
 NUMBERS = frozenset(
     ("series", "slices", "score", "score_low", "score_high", "percentile", "reject_probability", "uncertainty",

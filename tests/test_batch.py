@@ -181,7 +181,7 @@ def test_any_name_goes_through_any_table(tmp_path: Path, ending: str) -> None:
 
 def test_a_spreadsheet_gets_no_formula_and_every_text_comes_back(tmp_path: Path) -> None:
     texts = ["=HYPERLINK(1)", "'=1", "''=1", "'plain", "\rx", "a,b\nc"]
-    rows = [dict.fromkeys(batch.COLUMNS, None) | dict.fromkeys(tables.TEXTS, "") | {"path": text} for text in texts]
+    rows = [dict.fromkeys(tables.COLUMNS, None) | dict.fromkeys(tables.TEXTS, "") | {"path": text} for text in texts]
     tables.write(rows, tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(newline="") as file:
         assert not [row["path"] for row in csv.DictReader(file) if row["path"].startswith(tables.FORMULA)]
