@@ -72,7 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def printing(error: Exception) -> bool:
     """Whether stdout did not take what a command printed: what else is written is written by other modules."""
     last = traceback.extract_tb(error.__traceback__)[-1].filename
-    return isinstance(error, OSError) and last in {__file__, *(str(home.__file__) for home in (commands, *HOMES))}
+    own = {__file__, *(str(home.__file__) for home in (commands, *HOMES))}
+    return isinstance(error, OSError) and error.filename is None and last in own
 
 
 def flushed() -> bool:
