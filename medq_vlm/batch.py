@@ -2,49 +2,92 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from medq_vlm import io, vocab
+from medq_vlm.io.outcome import PASSED_OVER
 from medq_vlm.io.sniff import HEAD_BYTES, kind_of
 from medq_vlm.schema import Assessment, ImageSample, IngestError, MedQError
 
 if TYPE_CHECKING:
     from medq_vlm.pipeline import MedQ
 
-FORMATS = (".jsonl", ".csv", ".parquet")
 COLUMNS = (
     "path", "series", "modality", "anatomy", "slices", "score", "score_low", "score_high", "percentile", "verdict",
     "reject_probability", "uncertainty", "worst_kind", "worst_severity", "findings", *vocab.ATTRIBUTES, "assessable",
     "reason", "acquisition", "sha256", "model", "model_sha256", "created", "error",
 )  # fmt: skip
-NUMBERS = frozenset(
-    ("series", "slices", "score", "score_low", "score_high", "percentile", "reject_probability", "uncertainty",
-     *vocab.ATTRIBUTES)
-)  # fmt: skip
-FORMULA = tuple("=+-@\t")
+READ_AS = ("unit", "stamp")  # of a table on disk: what a resumed run compares with the folder
 Row = dict[str, Any]
 Assess = Callable[["MedQ", ImageSample], Assessment]
 
 
-def units(folder: Path) -> list[Path]:
-    """What is read as one: a folder that holds DICOM files alone (a series or several), or else each image file.
+@dataclass(frozen=True)
+class Unit:
+    """What is read as one: the DICOM files that lie in one folder, or another image file."""
 
-    Links are not followed; files of no image kind are passed over. Sorted, so that a resumed run meets one order.
+    path: Path
+    files: tuple[Path, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its path as text that any table can hold."""
+        return as_text(self.path)
+
+    @cached_property
+    def stamp(self) -> str:
+        """What changes when its files do, of before they are read; "" when they cannot be looked at."""
+        try:
+            found = [file.stat() for file in self.files]
+        except OSError:
+            return ""
+        size, newest = sum(one.st_size for one in found), max((one.st_mtime_ns for one in found), default=0)
+        return f"{len(found)} files, {size} bytes, {newest} ns" if found else ""
+
+
+@dataclass
+class Earlier:
+    """What a run that goes on has of the one before."""
+
+    rows: list[Row] = field(default_factory=list)  # of units that were finished, without an error, and are unchanged
+    begun: dict[tuple[str, Any], Row] = field(default_factory=dict)  # by unit and series: of others that are unchanged
+
+
+def as_text(path: str | os.PathLike[str]) -> str:
+    """A path as text; bytes of a name that are no UTF-8 are written out."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def units(folder: Path) -> list[Unit]:
+    """All DICOM files of a folder as one, each other image alone; so for the folders below. Sorted by path.
+
+    Links are not followed; files of no image kind and hidden files are passed over. A folder that may not be read is a
+    unit too: reading it says so.
     """
-    out: list[Path] = []
-    inner = sorted(p for p in folder.iterdir() if not p.is_symlink())
-    folders = [p for p in inner if p.is_dir()]
-    kinds = {p: _kind(p) for p in inner if p.is_file()}
-    images = [p for p, kind in kinds.items() if kind is not None]
-    if images and not folders and all(kinds[p] == "dicom" for p in images):
-        return [folder]
+    try:
+        inner = [path for path in folder.iterdir() if not path.is_symlink()]
+        folders = [path for path in inner if path.is_dir()]
+        kinds = {path: _kind(path) for path in inner if path.is_file() and not path.name.startswith(".")}
+    except OSError:
+        return [Unit(folder)]
+    dicom = tuple(sorted(path for path, kind in kinds.items() if kind == "dicom"))
+    out = [Unit(path, _files(path, kind)) for path, kind in kinds.items() if kind not in (None, "dicom")]
+    out += [Unit(folder, dicom)] if dicom else []
     for sub in folders:
         out += units(sub)
-    return sorted(out + images)
+    return sorted(out, key=lambda unit: unit.path)
+
+
+def _files(path: Path, kind: str | None) -> tuple[Path, ...]:
+    """The pixels of a NIfTI pair lie beside its header."""
+    other = path.with_suffix(".img")
+    return (path, other) if kind == "nifti_pair" and other.is_file() else (path,)
 
 
 def _kind(path: Path) -> str | None:
@@ -55,30 +98,56 @@ def _kind(path: Path) -> str | None:
         return "unreadable"  # it is tried, and named when it fails
 
 
-def run(load: Callable[[], MedQ], assess: Assess, work: Iterable[Path], journal: Path) -> Iterator[Row]:
-    """Assess what `work` holds; each row is appended to `journal` before it is given out.
+def run(
+    load: Callable[[], MedQ],
+    assess: Assess,
+    work: Sequence[Unit],
+    journal: IO[str],
+    begun: Mapping[tuple[str, Any], Row],
+) -> Iterator[tuple[list[Row], int]]:
+    """Assess what `work` holds; each row is in `journal` as soon as it is made, and then the end of its unit.
 
-    `load` is called once, before the first image. A unit that cannot be read gives a row with `error` set.
+    Gives the rows of each unit and the number of DICOM objects without an image, which are passed over. `load` is
+    called once, before the first image. What cannot be read gives a row with `error` set.
     """
     model = None
-    with journal.open("a", encoding="utf-8") as file:
-        for path, outcome in io.load_many(work):
-            if isinstance(outcome, IngestError):
-                rows = [failed_row(path, str(outcome))]
+    for unit, outcomes in zip(work, io.load_each([unit.path for unit in work]), strict=True):
+        about = {"unit": unit.name, "stamp": unit.stamp}
+        rows: list[Row] = []
+        passed = 0
+
+        def keep(row: Row, about: Row = about, rows: list[Row] = rows) -> None:
+            told = {name: as_text(value) if isinstance(value, str) else value for name, value in row.items()}
+            rows.append(told | about)
+            _append(journal, rows[-1])
+
+        for outcome in outcomes:
+            if not isinstance(outcome, IngestError):
+                for number, sample in enumerate(outcome, 1):
+                    known = begun.get((unit.name, number))
+                    if known is not None and known["sha256"] == sample.sha256:
+                        rows.append(known)
+                        continue
+                    model = model or load()
+                    keep(_assessed(model, assess, sample, number))
+            elif outcome.code in PASSED_OVER:
+                passed += 1
             else:
-                model = model or load()
-                rows = [_assessed(model, assess, path, sample, number) for number, sample in enumerate(outcome, 1)]
-            for row in rows:
-                file.write(json.dumps(row, allow_nan=False) + "\n")
-                file.flush()
-                yield row
+                keep(failed_row(unit.name, str(outcome)))
+        _append(journal, {"finished": unit.name})
+        yield rows, passed
 
 
-def _assessed(model: MedQ, assess: Assess, path: str, sample: ImageSample, number: int) -> Row:
+def _append(journal: IO[str], line: Row) -> None:
+    journal.write(json.dumps(line, allow_nan=False) + "\n")
+    journal.flush()
+
+
+def _assessed(model: MedQ, assess: Assess, sample: ImageSample, number: int) -> Row:
     try:
-        return row_of(path, number, assess(model, sample))
+        return row_of(sample.path, number, assess(model, sample))
     except MedQError as error:
-        return failed_row(path, str(error)) | {"series": number}
+        return failed_row(sample.path, str(error)) | {"series": number, "sha256": sample.sha256}
 
 
 def failed_row(path: str, problem: str) -> Row:
@@ -132,75 +201,15 @@ def rank(rows: Iterable[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: -1.0 if row["uncertainty"] is None else row["uncertainty"], reverse=True)
 
 
-def journal_of(out: Path) -> Path:
-    """Where the rows of an unfinished run lie."""
-    return out.with_name(f"{out.name}.part")
-
-
-def kept_rows(out: Path) -> list[Row]:
-    """Rows of an earlier run: of its journal when it was cut off, and of the finished table.
-
-    A last line that was cut off is dropped from the journal, so that it is done again.
-    """
-    journal = journal_of(out)
-    rows = read(out) if out.exists() else []
-    if journal.exists():
-        text = journal.read_text(encoding="utf-8")
-        whole = text[: text.rfind("\n") + 1]
-        journal.write_text(whole, encoding="utf-8")
-        rows += [json.loads(line) for line in whole.splitlines()]
-    return rows
-
-
-def read(path: Path) -> list[Row]:
-    """Rows of a table that `write` wrote. Raises MedQError for one that it did not write."""
-    try:
-        if path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        elif path.suffix == ".csv":
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = [{key: _from_cell(key, value) for key, value in row.items()} for row in csv.DictReader(file)]
-        else:
-            from pyarrow import parquet
-
-            rows = parquet.read_table(path).to_pylist()
-    except (OSError, ValueError) as error:
-        raise MedQError(f"{path} cannot be read as a table of an earlier run ({type(error).__name__}).") from None
-    if any(set(row) != set(COLUMNS) for row in rows):
-        raise MedQError(f"{path} is not a table of this version of medq batch; give another name for the output.")
-    return rows
-
-
-def _from_cell(name: str, text: str) -> Any:
-    """A CSV cell as what it was: nothing, a truth value, a number or text."""
-    if text == "":
-        return "" if name in ("findings", "reason", "acquisition") else None
-    if name == "assessable":
-        return text == "True"
-    if name in NUMBERS:
-        return int(text) if name in ("series", "slices") else float(text)
-    return text[1:] if text.startswith("'") and text[1:2] in FORMULA else text
-
-
-def _to_cell(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula is marked as text."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in FORMULA else value
-
-
-def write(rows: list[Row], out: Path) -> None:
-    """Rows to `out`, whole or not at all. Raises OSError."""
-    partial = out.with_name(f"{out.name}.new")
-    if out.suffix == ".parquet":
-        import pyarrow
-        from pyarrow import parquet
-
-        parquet.write_table(pyarrow.table({name: [row[name] for row in rows] for name in COLUMNS}), partial)
-    else:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            if out.suffix == ".csv":
-                table = csv.DictWriter(file, COLUMNS)
-                table.writeheader()
-                table.writerows({name: _to_cell(row[name]) for name in COLUMNS} for row in rows)
-            else:
-                file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    partial.replace(out)
+def earlier_of(rows: Iterable[Row], finished: set[str], found: Sequence[Unit]) -> Earlier:
+    """What of `rows` still holds: a unit is done again when it was not finished, holds an error, or changed."""
+    stamps = {unit.name: unit.stamp for unit in found}
+    rows = list(rows)
+    again = {row["unit"] for row in rows if row["error"] or stamps.get(row["unit"], row["stamp"]) != row["stamp"]}
+    out = Earlier()
+    for row in rows:
+        if row["unit"] in finished and row["unit"] not in again:
+            out.rows.append(row)
+        elif not row["error"] and row["stamp"] and stamps.get(row["unit"]) == row["stamp"]:
+            out.begun[row["unit"], row["series"]] = row
+    return out

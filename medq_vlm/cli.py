@@ -11,41 +11,47 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from medq_vlm import __version__, commands, questions, restore_command, vocab
-from medq_vlm.commands import say
+from medq_vlm import __version__, batch_command, commands, questions, restore_command, vocab
+from medq_vlm.console import BROKEN_PIPE, INTERRUPTED, say
 
 EXIT_CODES = """exit codes:
   0  done
   1  an internal error (one sentence with an id; MEDQ_DEBUG=1 shows the traceback)
-  2  wrong usage
+  2  wrong usage, or the output cannot be written
   3  some input could not be read; each is named, the rest is done
   4  an image scored below --fail-below or could not be assessed at all
   5  the model is missing or corrupt
 When several apply, the first of 3, 4 is given. A score of 0 to 4: higher is better.
 Verdicts: reject < 1.5 <= usable < 2.5 <= good. MedQ is not a medical device."""
-INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + SIGINT, 128 + SIGPIPE: what a shell expects
+HOMES = (batch_command, questions, restore_command)  # of commands that are not in commands.py
+LOST = 2  # the output cannot be written, as a file that cannot
+LONGEST_TEXT = 2000  # of a description from the command line
 
 
 def run() -> NoReturn:
     """The program: `main`, and an end that does not first take torch apart piece by piece, a sixth of a cold start."""
-    code = main()
-    with suppress(OSError):  # an earlier error has been told already
-        sys.stdout.flush()
-    os._exit(code)
+    try:
+        code = main()
+    except SystemExit as stop:  # argparse: help, version or wrong usage
+        code = stop.code if isinstance(stop.code, int) else 0
+    os._exit(code if flushed() else code or LOST)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; no traceback reaches the user."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # an ASCII or Windows-1252 terminal must not end the run
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+        if hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="replace")  # an ASCII or Windows-1252 terminal must not end the run
     args = parser().parse_args(argv)
+    if args.command != "download":
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # what a library would fetch unasked, code even, stays away
     try:
-        home = next((one for one in (questions, restore_command) if args.command in one.COMMANDS), commands)
+        home = next((one for one in HOMES if args.command in one.COMMANDS), commands)
         run: Callable[[argparse.Namespace], int] = getattr(home, args.command)
         code = run(args)
         sys.stdout.flush()
@@ -57,7 +63,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
     except Exception as error:
+        if printing(error):
+            say(f"The output cannot be written ({getattr(error, 'strerror', None) or 'unknown reason'}).")
+            return LOST
         return explain(error)
+
+
+def printing(error: Exception) -> bool:
+    """Whether stdout did not take what a command printed: what else is written is written by other modules."""
+    last = traceback.extract_tb(error.__traceback__)[-1].filename
+    own = {__file__, *(str(home.__file__) for home in (commands, *HOMES))}
+    return isinstance(error, OSError) and error.filename is None and last in own
+
+
+def flushed() -> bool:
+    """Whether stdout took all that was printed."""
+    try:
+        sys.stdout.flush()
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def explain(error: Exception) -> int:
@@ -101,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
         return group.add_parser(name, help=words, description=words, allow_abbrev=False)
 
     assess = command("assess", "assess images: score, verdict, findings, remedies")
-    assess.add_argument("paths", nargs="+", metavar="PATH", help=PATH_HELP)
+    assess.add_argument("paths", type=place, nargs="+", metavar="PATH", help=PATH_HELP)
     assess.add_argument("--json", action="store_true", help="print JSON (a list for several images) and nothing else")
     assess.add_argument("--fail-below", type=score, metavar="SCORE", help="exit 4 when an image scores below SCORE")
     assess.add_argument("--no-color", action="store_true", help="plain text even on a terminal (as NO_COLOR does)")
@@ -112,50 +137,52 @@ def parser() -> argparse.ArgumentParser:
     add_reading(assess)
 
     ask = command("ask", "ask questions about an image in your own words")
-    ask.add_argument("path", metavar="PATH", help=PATH_HELP)
+    ask.add_argument("path", type=place, metavar="PATH", help=PATH_HELP)
     ask.add_argument("questions", nargs="+", metavar="QUESTION", help="one or more; each knows the answers before it")
     ask.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_reading(ask, text=False)
 
     compare = command("compare", "say which of two images is better, by how much and why")
-    compare.add_argument("a", metavar="A", help=PATH_HELP)
-    compare.add_argument("b", metavar="B", help="the same")
+    compare.add_argument("a", type=place, metavar="A", help=PATH_HELP)
+    compare.add_argument("b", type=place, metavar="B", help="the same")
     compare.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     add_reading(compare, text=False)
 
     restore = command("restore", "restore images, led by their quality description; originals are never changed")
-    restore.add_argument("paths", nargs="+", metavar="PATH", help=PATH_HELP)
+    restore.add_argument("paths", type=place, nargs="+", metavar="PATH", help=PATH_HELP)
     restore.add_argument(
-        "-o", "--out", required=True, metavar="OUT",
+        "-o", "--out", required=True, type=place, metavar="OUT",
         help="a file of the same format, another of .npy, .png, .tif, .nii.gz, .dcm, a folder, or a .zip",
     )  # fmt: skip
-    restore.add_argument("--description", metavar="TEXT", help="what is wrong, in your words: replaces the findings")
+    restore.add_argument("--force", action="store_true", help=FORCE_HELP)
+    restore.add_argument("--description", type=words, metavar="TEXT", help="what is wrong, in place of the findings")
     restore.add_argument("--json", action="store_true", help="print JSON (a list for several images) and nothing else")
     add_reading(restore, text=False)
 
     report = command("report", "write a report as PDF, HTML or JSON")
-    report.add_argument("path", metavar="PATH", help=PATH_HELP)
-    report.add_argument("-o", "--out", required=True, metavar="OUT", help="out.pdf, out.html or out.json")
+    report.add_argument("path", type=place, metavar="PATH", help=PATH_HELP)
+    report.add_argument("-o", "--out", required=True, type=place, metavar="OUT", help="out.pdf, out.html or out.json")
     add_reading(report)
 
     batch = command("batch", "assess a folder into one table; one bad file never stops it")
-    batch.add_argument("folder", metavar="DIR", help="searched with all folders below it")
-    batch.add_argument("-o", "--out", required=True, metavar="OUT", help="out.jsonl, out.csv or out.parquet")
+    batch.add_argument("folder", type=place, metavar="DIR", help="searched with all folders below it")
+    batch.add_argument("-o", "--out", required=True, type=place, metavar="OUT", help="out.jsonl, .csv or .parquet")
     batch.add_argument("--resume", action="store_true", help="go on with an earlier run of the same OUT")
     batch.add_argument("--rank-uncertain", action="store_true", help="the most doubtful verdicts first, for annotation")
     add_reading(batch)
 
     degrade = command("degrade", "simulate a degradation and record what was done")
-    degrade.add_argument("path", nargs="?", metavar="PATH", help=PATH_HELP)
+    degrade.add_argument("path", type=place, nargs="?", metavar="PATH", help=PATH_HELP)
     degrade.add_argument("--list", action="store_true", help="list the kinds and stop")
     degrade.add_argument("--kind", choices=vocab.KIND_NAMES, metavar="KIND", help="see --list")
     degrade.add_argument("--severity", type=score, metavar="0..4", help="calibrated severity; 0 changes nothing")
-    degrade.add_argument("--seed", type=int, default=0, metavar="N", help="of all chance (default 0)")
-    degrade.add_argument("-o", "--out", metavar="OUT", help="out.npy, .png, .tif, .nii.gz or .dcm")
+    degrade.add_argument("--seed", type=seed, default=0, metavar="N", help="of all chance (default 0)")
+    degrade.add_argument("-o", "--out", type=place, metavar="OUT", help="out.npy, .png, .tif, .nii.gz or .dcm")
+    degrade.add_argument("--force", action="store_true", help=FORCE_HELP)
     degrade.add_argument("--modality", choices=vocab.MODALITIES, metavar="M", help="when the file does not say")
 
     demo = command("demo", "assess a real CT image and write its report")
-    demo.add_argument("--out", default="out/demo", metavar="DIR", help="folder for the reports (default out/demo)")
+    demo.add_argument("--out", default="out/demo", type=place, metavar="DIR", help="for the reports (default out/demo)")
 
     chat = command("chat", "open the reading room in a browser (needs the clone and its extra 'app')")
     chat.add_argument("--host", default="127.0.0.1", help="address to listen on; any but this computer needs --auth")
@@ -170,17 +197,18 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument("--json", action="store_true", help="print one JSON object")
 
     download = command("download", "fetch and check the base language model's file")
-    download.add_argument("--to", metavar="DIR", help="a folder of its own instead of this Python environment")
+    download.add_argument("--to", type=place, metavar="DIR", help="a folder, not this Python environment")
     return top
 
 
 PATH_HELP = "DICOM file, series folder or zip; NIfTI; PNG, JPEG, TIFF, BMP, WebP; .npy"
+FORCE_HELP = "replace files that are there already; without it they are refused, and an input always is"
 
 
 def add_reading(command: argparse.ArgumentParser, text: bool = True) -> None:
     """The options of every command that assesses an image."""
     command.add_argument("--preset", default="nano", metavar="NAME", help="nano, or a folder with weights")
-    command.add_argument("--acquisition", metavar="TEXT", help="replaces the description made from the header")
+    command.add_argument("--acquisition", type=words, metavar="TEXT", help="in place of the header's description")
     command.add_argument("--modality", choices=vocab.MODALITIES, metavar="M", help=", ".join(vocab.MODALITIES))
     command.add_argument("--anatomy", choices=vocab.ANATOMIES, metavar="A", help=", ".join(vocab.ANATOMIES))
     if text:
@@ -193,6 +221,28 @@ def prompt(text: str) -> tuple[str, str]:
     if not good or not bad:
         raise argparse.ArgumentTypeError(f"'{text}' is no pair; write two opposites: \"sharp edges | blurred edges\"")
     return good, bad
+
+
+def place(text: str) -> str:
+    """A path from the command line; an empty one would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("a path must not be empty")
+    return text
+
+
+def words(text: str) -> str:
+    """A description from the command line."""
+    if len(text) > LONGEST_TEXT:
+        raise argparse.ArgumentTypeError(f"at most {LONGEST_TEXT} characters, not {len(text)}")
+    return text
+
+
+def seed(text: str) -> int:
+    """What a random generator takes."""
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 2**63 - 1, not {text}")
+    return value
 
 
 def score(text: str) -> float:

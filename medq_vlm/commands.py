@@ -7,33 +7,18 @@ import os
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from medq_vlm.console import BELOW, DONE, UNREADABLE, say, usage, writing
+from medq_vlm.reading import Assessed, Reader, assessed, load_model
 
 if TYPE_CHECKING:
-    from medq_vlm.pipeline import EncodedImage, MedQ, Progress
-    from medq_vlm.schema import Assessment, ImageSample
+    from medq_vlm.schema import Assessment
 
-DONE, UNREADABLE, BELOW = 0, 3, 4
-MANY_SLICES = 40  # from here on progress is shown in a log file too
 REPORTS = (".pdf", ".html", ".json")
 DEMO_DEGRADATION, DEMO_SEVERITY, DEMO_SEED = "ct_motion", 3.0, 1
-
-
-class Assessed(NamedTuple):
-    """One image, what the model says of it, and the model, which can be asked for more."""
-
-    model: MedQ
-    encoded: EncodedImage
-    result: Assessment
-
-    @property
-    def sample(self) -> ImageSample:
-        return self.encoded.sample
 
 
 def assess(args: Namespace) -> int:
@@ -64,9 +49,12 @@ def assess(args: Namespace) -> int:
 
 def report(args: Namespace) -> int:
     """Write the report of each image behind the path; several images give numbered files."""
+    from medq_vlm.io.files import refuse_inputs
+
     out = Path(args.out)
     if out.suffix.lower() not in REPORTS:
         raise usage(f"A report is written to {', '.join(REPORTS)}, and '{out}' ends with none of them.")
+    refuse_inputs([out], [args.path])
     reader = Reader([args.path])
     everything = list(assessed(reader, args))
     for number, one in enumerate(everything, start=1):
@@ -85,8 +73,12 @@ def degrade(args: Namespace) -> int:
         raise usage(f"'medq degrade' also needs {', '.join(missing)}; 'medq degrade --help' shows how.")
     from medq_vlm import __version__, io
     from medq_vlm.degrade.sample import degrade_sample
+    from medq_vlm.io.files import put, refuse_existing, refuse_inputs
     from medq_vlm.io.write import write
 
+    out, told = Path(args.out), Path(f"{args.out}.json")
+    refuse_inputs([out, told], [args.path])
+    refuse_existing([out, told], args.force)
     samples = io.load(args.path)
     if len(samples) > 1:
         raise usage(f"'{args.path}' holds {len(samples)} images or series; give one of them.")
@@ -97,54 +89,11 @@ def degrade(args: Namespace) -> int:
     note = f"Simulated {args.kind}, severity {args.severity:g} of 4, seed {args.seed}, MedQ {__version__}"
     source = {"path": sample.path, "sha256": sample.sha256}
     story = {"note": note, "source": source, "acquisition": sample.acquisition, "record": asdict(record)}
-    out = Path(args.out)
     with writing(out):
         write(degraded, out, note)
-        Path(f"{out}.json").write_text(json.dumps(story, indent=2) + "\n", encoding="utf-8")
+        put(told, json.dumps(story, indent=2).encode() + b"\n")
     print(out)
     return DONE
-
-
-def batch(args: Namespace) -> int:
-    """Assess a folder into one table; an interrupted run goes on with --resume."""
-    from tqdm import tqdm
-
-    from medq_vlm import batch as table
-
-    folder, out = Path(args.folder), Path(args.out)
-    if not folder.is_dir():
-        raise usage(f"'{folder}' is not a folder; 'medq assess' takes single files.")
-    if out.suffix.lower() not in table.FORMATS:
-        raise usage(f"A table is written to {', '.join(table.FORMATS)}, and '{out}' ends with none of them.")
-    journal = table.journal_of(out)
-    if (out.exists() or journal.exists()) and not args.resume:
-        raise usage(f"'{out}' is there already, from an earlier or unfinished run; add --resume or give another name.")
-    kept = table.kept_rows(out)
-    done = {row["path"] for row in kept}
-    work = [path for path in table.units(folder) if str(path) not in done]
-    rows: list[dict[str, Any]] = []
-
-    def assess_row(model: MedQ, sample: ImageSample) -> Assessment:
-        return assess_one(model, sample, args).result
-
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tqdm(total=len(work), unit="item", disable=None) as bar:
-            seen = ""
-            for row in table.run(lambda: load_model(args.preset), assess_row, work, journal):
-                rows.append(row)
-                bar.update(row["path"] != seen)
-                seen = row["path"]
-                if row["error"]:
-                    say(row["error"])
-        everything = [*kept, *rows]
-        table.write(table.rank(everything) if args.rank_uncertain else everything, out)
-        journal.unlink(missing_ok=True)
-    failed = sum(row["error"] is not None for row in everything)
-    counts = {word: sum(row["verdict"] == word for row in everything) for word in ("good", "usable", "reject")}
-    words = ", ".join(f"{count} {word}" for word, count in counts.items())
-    say(f"{out}: {len(everything)} rows, {words}, {failed} not read; {len(kept)} of them from before.")
-    return UNREADABLE if any(row["error"] for row in rows) else DONE
 
 
 def list_kinds(modality: str | None) -> int:
@@ -245,74 +194,6 @@ def download(args: Namespace) -> int:
     return DONE
 
 
-class Reader:
-    """The images behind paths; what cannot be read is named on stderr and counted, and the rest goes on."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self.paths = paths
-        self.failed = 0
-
-    def __iter__(self) -> Iterator[ImageSample]:
-        from medq_vlm import io
-        from medq_vlm.schema import IngestError
-
-        for _, outcome in io.load_many(self.paths):
-            if isinstance(outcome, IngestError):
-                say(str(outcome))
-                self.failed += 1
-            else:
-                yield from outcome
-
-
-def assessed(samples: Reader, args: Namespace) -> Iterator[Assessed]:
-    """Assess images as they come, with what the user said of them."""
-    from medq_vlm import io  # noqa: F401  before the thread below starts: two threads must not import one module
-
-    if not any(Path(path).exists() for path in samples.paths):
-        for _ in samples:  # names each path that is not there; no model is needed for that
-            pass
-        return
-    with ThreadPoolExecutor(1) as pool:
-        # importing torch takes as long as the reader's process
-        loading = pool.submit(load_model, args.preset, not args.no_text, getattr(args, "restores", False))
-        for sample in samples:
-            yield assess_one(loading.result(), sample, args)
-
-
-def load_model(preset: str, speaks: bool = False, restores: bool = False) -> MedQ:
-    """The model, its language part too when it `speaks`, its restorer when it `restores`; importing is the slow part.
-
-    Raises ModelError.
-    """
-    from medq_vlm import memory
-
-    with memory.unsearched():
-        from medq_vlm.pipeline import MedQ
-
-        model = MedQ.load(preset)
-        if speaks:
-            _ = model.talker  # loaded now, so that a missing part is said before any image is read
-        if restores:
-            _ = model.restorer
-    return model
-
-
-def assess_one(model: MedQ, sample: ImageSample, args: Namespace) -> Assessed:
-    """Assess one image; what the user says of it counts more than its header."""
-    sample = replace(sample, modality=args.modality or sample.modality, anatomy=args.anatomy or sample.anatomy)
-    if args.acquisition is not None:
-        sample = replace(sample, acquisition=args.acquisition)
-    with progress_bar(sample) as progress:
-        encoded = model.encode(sample, progress)
-    result = model.assess_encoded(encoded, getattr(args, "prompt", ()))
-    if args.modality:
-        result = replace(result, modality=replace(result.modality, from_="user"))
-    if args.anatomy:
-        result = replace(result, anatomy=replace(result.anatomy, from_="user"))
-    text = "" if args.no_text else "".join(model.describe(encoded, result))
-    return Assessed(model, encoded, replace(result, description=text))
-
-
 def write_report(one: Assessed, path: Path) -> None:
     """PDF, HTML or JSON by the ending of `path`. Raises MedQError when it cannot be written."""
     from medq_vlm import report
@@ -321,7 +202,7 @@ def write_report(one: Assessed, path: Path) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".json":
-            path.write_text(report.to_json(one.result) + "\n", encoding="utf-8")
+            path.write_text(report.to_json(one.result) + "\n", encoding="utf-8", errors="backslashreplace")
         elif path.suffix.lower() == ".html":
             from medq_vlm.report.html import to_html
 
@@ -330,35 +211,6 @@ def write_report(one: Assessed, path: Path) -> None:
             from medq_vlm.report.pdf import to_pdf
 
             to_pdf(one.result, images(one.model, one.sample, one.result), path)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn a failed write to `path` into one sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise usage(
-            f"'{path}' cannot be written ({error.strerror or 'unknown reason'}); choose another place."
-        ) from None
-
-
-@contextmanager
-def progress_bar(sample: ImageSample) -> Iterator[Progress | None]:
-    """A bar on stderr over the slices of a volume: on a terminal always, elsewhere for many slices."""
-    terminal = sys.stderr.isatty()
-    if sample.slices == 1 or not (terminal or sample.slices >= MANY_SLICES):
-        yield None
-        return
-    from tqdm import tqdm
-
-    every_s = 0.1 if terminal else 10.0  # a log file is no place for an animation
-    with tqdm(total=sample.slices, unit="slice", leave=False, file=sys.stderr, mininterval=every_s) as bar:
-
-        def advance(done: int, total: int) -> None:
-            bar.update(done - bar.n)
-
-        yield advance
 
 
 def as_text(result: Assessment, colour: bool) -> str:
@@ -374,16 +226,3 @@ def brief(result: Assessment) -> str:
     from medq_vlm import vocab
 
     return result.reason if result.score is None else f"score {vocab.score_text(result.score)} of 4, {result.verdict}"
-
-
-def say(sentence: str) -> None:
-    """One line on stderr, with control characters (a hostile file name) made visible."""
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in sentence)
-    print(f"medq: {shown}", file=sys.stderr)
-
-
-def usage(sentence: str) -> Exception:
-    """A MedQError (exit code 2) to raise; its module loads numpy, so it is fetched only when it is needed."""
-    from medq_vlm.schema import MedQError
-
-    return MedQError(sentence)

@@ -131,7 +131,8 @@ class MedQ:
     def encode(self, sample: ImageSample, progress: Progress | None = None) -> EncodedImage:
         """Score every slice; the result answers any number of questions."""
         scored = []
-        for index in range(sample.slices):
+        # a slice that is too small says so for all of them
+        for index in range(1 if min(sample.pixels.shape[1:3]) < SMALLEST_SIDE_PX else sample.slices):
             scores, read = self._score(sample, index, windows=sample.slices == 1)
             scored.append(scores)
             if progress is not None:

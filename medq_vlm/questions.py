@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 
-from medq_vlm.commands import DONE, UNREADABLE, Reader, assessed, usage
+from medq_vlm.console import DONE, UNREADABLE, usage
+from medq_vlm.reading import Reader, assessed
 
 COMMANDS = ("ask", "compare")
 

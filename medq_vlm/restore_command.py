@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medq_vlm.commands import DONE, UNREADABLE, Assessed, Reader, assessed, progress_bar, usage, writing
+from medq_vlm.console import DONE, UNREADABLE, progress_bar, usage, writing
+from medq_vlm.reading import Assessed, Reader, assessed
 
 if TYPE_CHECKING:
     from medq_vlm.io.derived import Derived, File
@@ -20,11 +22,12 @@ LABEL = "MedQ restored"  # in the series description
 
 
 def restore(args: Namespace) -> int:
-    """Restore each image or series behind the paths; nothing that was given is ever overwritten."""
-    from medq_vlm.io.derived import refuse_inputs
+    """Restore each image or series behind the paths; no input is ever overwritten, and no other file unasked."""
+    from medq_vlm.io.files import refuse_inputs
 
-    place = Place(Path(args.out), args.paths)
+    place = Place(Path(args.out), args.paths, args.force)
     refuse_inputs([place.out, place.residual(1)], args.paths)
+    place.free([place.out] if place.ending else [], [place.residual(1)])
     args.no_text, args.restores = True, True  # the restorer reads the findings and their words, not prose
     reader = Reader(args.paths)
     images = assessed(reader, args)
@@ -60,6 +63,7 @@ def restore_one(one: Assessed, place: Place, args: Namespace) -> dict[str, Any]:
     result = restoring.record(done, one.result, after, args.description is not None, identity)
     number = place.next()
     with writing(place.out):
+        place.free([] if made.unchanged else [place.residual(number)])
         paths, notes = place.write(one, done, number)
         result["outputs"] = [str(path) for path in paths]
         result["warnings"] += notes
@@ -73,10 +77,10 @@ def restore_one(one: Assessed, place: Place, args: Namespace) -> dict[str, Any]:
 class Place:
     """Where results go: one file, a folder, or a zip, by the name given to -o."""
 
-    def __init__(self, out: Path, paths: list[str]) -> None:
+    def __init__(self, out: Path, paths: list[str], force: bool = False) -> None:
         from medq_vlm.io.write import WRITERS
 
-        self.out, self.paths = out, paths
+        self.out, self.paths, self.force = out, paths, force
         name = out.name.lower()
         self.ending = next((end for end in (".zip", ".nii.gz", *WRITERS) if name.endswith(end)), "")
         if out.is_dir():
@@ -99,6 +103,12 @@ class Place:
         self.count += 1
         return self.count
 
+    def free(self, *targets: Sequence[Path]) -> None:
+        """Raise MedQError when a target is there already and no one said that it may be replaced."""
+        from medq_vlm.io.files import refuse_existing
+
+        refuse_existing(chain(*targets), self.force)
+
     def residual(self, number: int) -> Path:
         """Where the residual picture of an image lies: beside OUT."""
         stem = self.out.name[: len(self.out.name) - len(self.ending)]
@@ -107,7 +117,8 @@ class Place:
     def write(self, one: Assessed, done: Restored, number: int) -> tuple[list[Path], list[str]]:
         """The paths written for an image, and what must be told about them. Raises MedQError."""
         from medq_vlm import __version__, restoring
-        from medq_vlm.io.derived import Story, copies, derive, refuse_inputs, save
+        from medq_vlm.io.derived import Story, copies, derive, save
+        from medq_vlm.io.files import refuse_inputs
         from medq_vlm.io.write import write
         from medq_vlm.schema import MedQError
 
@@ -130,14 +141,16 @@ class Place:
         if self.ending == ".zip":
             self._packed += named
             return [self.out], list(files.notes)
-        refuse_inputs([self.out / file.name for file in named], self.paths)
+        targets = [self.out / file.name for file in named]
+        refuse_inputs(targets, self.paths)
+        self.free(targets)
         return save(named, self.out), list(files.notes)
 
     def put(self, data: bytes, path: Path) -> Path:
         """Write bytes to a path."""
-        from medq_vlm.io.derived import File, save
+        from medq_vlm.io.files import put
 
-        return save([File(path.name, data)], path)[0]
+        return put(path, data)
 
     def close(self) -> None:
         """Write what waits: a zip holds all images."""

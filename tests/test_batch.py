@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from medq_vlm import batch, cli, vocab
+from medq_vlm import batch, batch_command, cli, io, reading, tables, vocab
+from medq_vlm.io.examples import CT_SMALL, MR_SMALL, example
 from medq_vlm.phantoms import phantom
 
 
@@ -34,7 +39,44 @@ def archive(tmp_path: Path) -> Path:
 
 
 def test_a_series_folder_is_one_and_pictures_are_each_their_own(archive: Path) -> None:
-    assert [p.name for p in batch.units(archive)] == ["1.png", "2.png", "3.png", "dicom"]
+    assert [unit.path.name for unit in batch.units(archive)] == ["1.png", "2.png", "3.png", "dicom"]
+
+
+def series(folder: Path, count: int) -> None:
+    """A CT series of `count` files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    source = pydicom.dcmread(example(CT_SMALL))
+    for number in range(count):
+        source.SOPInstanceUID = source.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        source.InstanceNumber, source.ImagePositionPatient = number + 1, [0, 0, 5.0 * number]
+        source.save_as(folder / f"{number}.dcm")
+
+
+def test_a_series_stays_one_whatever_lies_beside_it(archive: Path, tmp_path: Path) -> None:
+    series(archive, 3)
+    series(archive / "dicom" / "deeper", 2)
+    found = [(unit.path.relative_to(archive).as_posix(), len(unit.files)) for unit in batch.units(archive)]
+    assert found == [(".", 3), ("1.png", 1), ("2.png", 1), ("3.png", 1), ("dicom", 1), ("dicom/deeper", 2)]
+    (all_slices,) = next(iter(io.load_each([archive])))
+    assert [sample.slices for sample in all_slices] == [3]
+
+
+def test_a_study_disc_gives_rows_of_its_images_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    disc, out = tmp_path / "disc", tmp_path / "table.jsonl"
+    series(disc / "images", 1)
+    for name in ("DICOMDIR", "reportsi.dcm"):
+        source = get_testdata_file(name, download=False)
+        assert isinstance(source, str)
+        shutil.copy(source, disc)
+        shutil.copy(source, disc / "images")
+    with zipfile.ZipFile(disc / "all.zip", "w") as packed:
+        for file in (disc / "images").iterdir():
+            packed.write(file, file.name)
+    assert cli.main(["batch", str(disc), "-o", str(out), "--no-text"]) == 0
+    assert [Path(row["path"]).name for row in tables.read(out)] == ["all.zip (file 1)", "0.dcm"]
+    assert "6 DICOM objects without an image passed over" in capsys.readouterr().err
+    assert cli.main(["assess", str(disc / "DICOMDIR")]) == 3
+    assert "DICOMDIR" in capsys.readouterr().err
 
 
 def test_uncertainty_is_the_mass_of_the_other_verdicts() -> None:
@@ -45,7 +87,7 @@ def test_uncertainty_is_the_mass_of_the_other_verdicts() -> None:
     assert [row["uncertainty"] for row in batch.rank(rows)] == [0.5, 0.1, None]
 
 
-@pytest.mark.parametrize("ending", batch.FORMATS)
+@pytest.mark.parametrize("ending", tables.FORMATS)
 def test_a_run_names_the_bad_file_resumes_and_keeps_every_row(
     archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
 ) -> None:
@@ -53,41 +95,122 @@ def test_a_run_names_the_bad_file_resumes_and_keeps_every_row(
     command = ["batch", str(archive), "-o", str(out), "--no-text"]
     assert cli.main(command) == 3
     assert "3.png" in capsys.readouterr().err
-    rows = batch.read(out)
-    assert [Path(row["path"]).name for row in rows] == ["1.png", "2.png", "3.png", "dicom"]
+    rows = tables.read(out)
+    assert [Path(row["path"]).name for row in rows] == ["1.png", "2.png", "3.png", "a.dcm"]
     assert rows[2]["error"] and rows[2]["score"] is None
     assert all(0 <= row["score"] <= 4 and row["verdict"] in vocab.VERDICTS for row in rows if not row["error"])
-    assert not batch.journal_of(out).exists()
+    assert not tables.journal_of(out).exists()
     assert cli.main(command) == 2  # nothing is overwritten
     shutil.copy(archive / "1.png", archive / "4.png")
-    assert cli.main([*command, "--resume", "--rank-uncertain"]) == 0
-    again = batch.read(out)
+    assert cli.main([*command, "--resume", "--rank-uncertain"]) == 3  # the broken one is tried again
+    assert "3.png" in capsys.readouterr().err
+    again = tables.read(out)
     assert len(again) == 5 and all(row in again for row in rows)
     doubts = [row["uncertainty"] for row in again if row["uncertainty"] is not None]
     assert doubts == sorted(doubts, reverse=True)
 
 
-def test_a_cut_off_run_goes_on_after_its_last_whole_row(archive: Path, tmp_path: Path) -> None:
+def test_changed_and_repaired_files_are_read_again(archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "table.CSV"
+    command = ["batch", str(archive), "-o", str(out), "--no-text"]
+    assert cli.main(command) == 3
+    first = {row["path"]: row for row in tables.read(out)}
+    shutil.copy(archive / "1.png", archive / "3.png")
+    shutil.copy(archive / "1.png", archive / "2.png")
+    assert cli.main([*command, "--resume"]) == 0
+    second = {row["path"]: row for row in tables.read(out)}
+    assert out.read_text().startswith("path,") and set(first) == set(second) and len(second) == 4
+    same = {Path(path).name for path in first if first[path] == second[path]}
+    assert same == {"1.png", "a.dcm"}
+    assert len({row["sha256"] for row in second.values()}) == 2
+
+
+def cut_off(out: Path, folder: Path, lines: int) -> None:
+    """What a run leaves that was interrupted after some lines of its journal."""
+    done = cli.main(["batch", str(folder), "-o", str(out), "--no-text"])
+    assert done == 0
+    rows = tables.read(out)
+    out.unlink()
+    whole = [*map(json.dumps, rows), json.dumps({"finished": rows[0]["unit"]})]
+    tables.journal_of(out).write_text("".join(f"{line}\n" for line in whole[:lines]) + '{"path": "cut o')
+
+
+@pytest.mark.parametrize("lines", [0, 1, 2, 3])
+def test_a_cut_off_run_goes_on_after_its_last_whole_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int
+) -> None:
+    folder, out, scored = tmp_path / "in", tmp_path / "table.jsonl", []
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "two.zip", "w") as packed:
+        packed.write(example(CT_SMALL), "a")
+        packed.write(example(MR_SMALL), "b")
+    cut_off(out, folder, lines)
+    plain = reading.assess_one
+
+    def counted(*arguments: Any) -> Any:
+        scored.append(arguments[1].path)
+        return plain(*arguments)
+
+    monkeypatch.setattr(batch_command, "assess_one", counted)
+    assert cli.main(["batch", str(folder), "-o", str(out), "--resume", "--no-text"]) == 0
+    assert [row["modality"] for row in tables.read(out)] == ["ct", "mr"]
+    assert len(scored) == max(0, 2 - lines)
+
+
+def test_an_end_between_table_and_journal_doubles_nothing(archive: Path, tmp_path: Path) -> None:
     out = tmp_path / "table.jsonl"
-    first = batch.COLUMNS
-    row = dict.fromkeys(first, None) | {"path": str(archive / "1.png")}
-    batch.journal_of(out).write_text(json.dumps(row) + "\n" + '{"path": "cut o')
-    assert cli.main(["batch", str(archive), "-o", str(out), "--resume", "--no-text"]) == 3
-    assert [Path(r["path"]).name for r in batch.read(out)] == ["1.png", "2.png", "3.png", "dicom"]
-    assert batch.read(out)[0] == row
+    command = ["batch", str(archive), "-o", str(out), "--no-text"]
+    cli.main(command)
+    rows = tables.read(out)
+    ends = [{"finished": row["unit"]} for row in rows]
+    tables.journal_of(out).write_text("".join(json.dumps(line) + "\n" for line in [*rows, *ends]))
+    assert cli.main([*command, "--resume"]) == 3
+    assert sorted(row["path"] for row in tables.read(out)) == sorted(row["path"] for row in rows)
 
 
-def test_a_spreadsheet_gets_no_formula(tmp_path: Path) -> None:
-    row = dict.fromkeys(batch.COLUMNS, None) | {
-        "path": "=HYPERLINK(1)",
-        "acquisition": "",
-        "reason": "",
-        "findings": "",
-    }
-    batch.write([row], tmp_path / "t.csv")
+@pytest.mark.parametrize("ending", tables.FORMATS)
+def test_any_name_goes_through_any_table(tmp_path: Path, ending: str) -> None:
+    folder, out = tmp_path / "in", tmp_path / f"t{ending}"
+    folder.mkdir()
+    (Path(os.fsdecode(os.fsencode(folder) + b"/\xff.npy"))).write_bytes(b"\x93NUMPY broken")
+    np.save(Path(os.fsdecode(os.fsencode(folder) + b"/\xfe.npy")), phantom("mr", 1, 96).pixels)
+    for _ in range(2):
+        assert cli.main(["batch", str(folder), "-o", str(out), "--resume", "--no-text"]) == 3
+        assert sorted(Path(row["path"]).name for row in tables.read(out)) == [r"\xfe.npy", r"\xff.npy"]
+
+
+def test_a_spreadsheet_gets_no_formula_and_every_text_comes_back(tmp_path: Path) -> None:
+    texts = ["=HYPERLINK(1)", "'=1", "''=1", "'plain", "\rx", "a,b\nc"]
+    rows = [dict.fromkeys(tables.COLUMNS, None) | dict.fromkeys(tables.TEXTS, "") | {"path": text} for text in texts]
+    tables.write(rows, tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(newline="") as file:
-        assert next(csv.DictReader(file))["path"].startswith("'=")
-    assert batch.read(tmp_path / "t.csv") == [row]
+        assert not [row["path"] for row in csv.DictReader(file) if row["path"].startswith(tables.FORMULA)]
+    assert tables.read(tmp_path / "t.csv") == rows
+
+
+def test_a_folder_that_may_not_be_read_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    np.save(tmp_path / "a.npy", phantom("mr", 1, 96).pixels)
+    plain = Path.iterdir
+
+    def closed(self: Path) -> Any:
+        if self.name == "closed":
+            raise PermissionError
+        return plain(self)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    assert [(unit.path.name, len(unit.files)) for unit in batch.units(tmp_path)] == [("a.npy", 1), ("closed", 0)]
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(batch_command, "assess_one", stop)
+    assert cli.main(["batch", str(archive), "-o", str(tmp_path / "t.csv")]) == 130
+    assert "--resume" in capsys.readouterr().err
 
 
 def test_a_foreign_table_is_not_taken_for_an_earlier_run(archive: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medq_vlm import checkpoint, cli, commands, io, phantoms, report
+from medq_vlm import checkpoint, cli, commands, console, io, phantoms, report
 from medq_vlm.io.examples import CT_HEAD, CT_SMALL, example
 from medq_vlm.schema import IngestError, ModelError
 
@@ -63,6 +63,14 @@ def test_commands_are_the_ones_of_the_contract(capsys: pytest.CaptureFixture[str
         ["degrade", "x.dcm"],
         ["report", "x.dcm"],
         ["report", "x.dcm", "-o", "report.docx"],
+        ["assess", ""],
+        ["ask", "", "Why?"],
+        ["compare", "x.dcm", ""],
+        ["restore", "x.dcm", "-o", ""],
+        ["batch", "", "-o", "x.csv"],
+        ["degrade", "x.dcm", "--kind", "noise", "--severity", "1", "-o", "y.npy", "--seed", "-1"],
+        ["degrade", "x.dcm", "--kind", "noise", "--severity", "1", "-o", "y.npy", "--seed", str(2**63)],
+        ["assess", "x.dcm", "--acquisition", "x" * 2001],
     ],
 )
 def test_wrong_usage_is_2_and_said_on_stderr(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,12 +149,12 @@ def test_a_volume_is_one_result_with_every_slice(volume: Path, capsys: pytest.Ca
 
 def test_a_long_volume_shows_progress_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sample = io.load(example(CT_SMALL))[0]
-    long = np.repeat(sample.pixels[:, :48, :48], commands.MANY_SLICES, axis=0)
+    long = np.repeat(sample.pixels[:, :48, :48], console.MANY_SLICES, axis=0)
     np.save(tmp_path / "long.npy", long)
     assert medq("assess", tmp_path / "long.npy", "--json", "--modality", "ct") == 0
     shown = capsys.readouterr()
     json.loads(shown.out)
-    assert "slice" in shown.err
+    assert shown.err.splitlines()[0] == f"medq: 1 of {console.MANY_SLICES} slices" and "\r" not in shown.err
 
 
 def test_missing_and_corrupt_models_are_5(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,6 +177,14 @@ def test_reports_in_three_formats(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert medq("report", example(CT_HEAD), "-o", out) == 0
         assert out.read_bytes().startswith(start)
         assert capsys.readouterr().out.strip() == str(out)
+
+
+def test_a_name_that_is_no_utf_8_is_no_reason_to_stop(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/sc\xffan.dcm"))
+    path.write_bytes(example(CT_SMALL).read_bytes())
+    for ending in ("json", "html"):
+        assert medq("report", path, "-o", tmp_path / f"r.{ending}", "--no-text") == 0
+    assert json.loads((tmp_path / "r.json").read_text())["source"]["path"] == str(path)
 
 
 def test_a_folder_of_images_gives_numbered_reports(tmp_path: Path) -> None:
@@ -206,6 +222,25 @@ def test_degrading_is_seeded_and_recorded(tmp_path: Path, capsys: pytest.Capture
     record = json.loads((tmp_path / "a.npy.json").read_text())["record"]
     assert (record["kind"], record["severity"], record["seed"]) == ("low_dose_noise", 2.0, 5)
     assert capsys.readouterr().err == ""
+
+
+def test_degrade_replaces_no_input_and_nothing_else_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scan, link, other = tmp_path / "scan.dcm", tmp_path / "link.dcm", tmp_path / "other.dcm"
+    scan.write_bytes(example(CT_SMALL).read_bytes())
+    link.symlink_to(scan)
+    arguments = ("degrade", scan, "--kind", "noise", "--severity", "1", "-o")
+    for out in (scan, link):
+        assert medq(*arguments, out, "--force") == 2
+        assert scan.read_bytes() == example(CT_SMALL).read_bytes()
+    other.write_text("mine")
+    assert medq(*arguments, other) == 2
+    assert other.read_text() == "mine" and "--force" in capsys.readouterr().err
+    assert medq(*arguments, other, "--force") == 0
+    assert io.load(other)[0].modality == "ct"
+    record = tmp_path / "new.npy.json"
+    record.write_text("mine")
+    assert medq(*arguments, tmp_path / "new.npy") == 2
+    assert not (tmp_path / "new.npy").exists()
 
 
 def test_png_refuses_values_it_cannot_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -315,6 +350,27 @@ def test_a_closed_pipe_ends_quietly() -> None:
     os.close(write)
     assert done.returncode == cli.BROKEN_PIPE
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("redirect", "code"), [(">&-", 0), (">&- 2>&-", 0), ("> /dev/full", cli.LOST), ("> /dev/full 2>&1", cli.LOST)]
+)
+def test_a_closed_or_full_stream_is_no_fault_of_medq(redirect: str, code: int) -> None:
+    for arguments in ("degrade --list", "info --json"):
+        command = f"{sys.executable} -m medq_vlm.cli {arguments} {redirect}"
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert len(done.stderr.splitlines()) == (redirect == "> /dev/full") and "error" not in done.stderr
+
+
+def test_a_full_stream_is_told_whatever_was_printed_last(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", full)
+        assert medq("assess", example(CT_SMALL), "--no-text", "--json") == cli.LOST
+        monkeypatch.undo()
+    assert capsys.readouterr().err.startswith("medq: The output cannot be written")
 
 
 def run(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 import zipfile
 from pathlib import Path
@@ -154,3 +155,23 @@ def test_the_type_is_in_the_content() -> None:
 def test_names_are_shown_on_one_line() -> None:
     assert shown("a\nb\x1b[31m") == "a\\nb\\x1b[31m"
     assert len(shown("x" * 5000)) < 250
+
+
+def test_a_folder_that_may_not_be_read_is_named_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = os.scandir
+
+    def closed(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return plain(path)
+
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "a").write_bytes(dicom(ramp()))
+    monkeypatch.setattr(os, "scandir", closed)
+    (sample,) = read(tmp_path)
+    assert "1 other file" in sample.warnings[-1]
+    with pytest.raises(IngestError) as caught:
+        read(tmp_path / "closed")
+    assert str(caught.value) == f"{tmp_path / 'closed'}: it may not be read; check its permissions."

@@ -16,7 +16,8 @@ from pydicom.data import get_testdata_file
 
 from medq_vlm import io
 from medq_vlm.io import derived as writer
-from medq_vlm.io.derived import Derived, Story, copies, refuse_inputs, save
+from medq_vlm.io.derived import Derived, Story, copies, save
+from medq_vlm.io.files import refuse_inputs
 from medq_vlm.io.originals import Originals
 from medq_vlm.schema import ImageSample, MedQError
 from tests.dicom_files import AXIAL, dicom, item, ramp

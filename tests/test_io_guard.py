@@ -15,7 +15,7 @@ import pytest
 
 from medq_vlm.io import Limits, load, load_bytes, load_many
 from medq_vlm.io.guard import Child
-from medq_vlm.schema import ImageSample, IngestError
+from medq_vlm.schema import ImageSample, IngestError, MedQError
 from tests.bombs import bombs
 from tests.dicom_files import AXIAL, dicom, ramp
 
@@ -137,6 +137,25 @@ def test_the_other_files_go_on_after_a_death(tmp_path: Path) -> None:
     with killing(tmp_path / "b", signal.SIGKILL) as child:
         counts = [len(child.run(str(tmp_path / name), None)[0]) for name in "abc"]
     assert counts == [1, 0, 1]
+
+
+def test_a_reader_that_does_not_come_up_blames_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slices(tmp_path, 1)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(MedQError) as caught:
+        load(tmp_path)
+    assert caught.value.exit_code == 1 and "could not be started" in str(caught.value)
+
+
+def test_a_reader_that_died_idle_is_started_again(tmp_path: Path) -> None:
+    slices(tmp_path, 1)
+    with Child(Limits()) as child:
+        assert len(child.run(str(tmp_path), None)[0]) == 1
+        assert child.process is not None
+        child.process.kill()
+        child.process.wait()
+        good, bad = child.run(str(tmp_path), None)
+    assert (len(good), bad) == (1, [])
 
 
 def test_no_time_left_is_a_sentence() -> None:

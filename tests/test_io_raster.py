@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -196,13 +197,16 @@ def npy(array: np.ndarray, allow_pickle: bool = False) -> bytes:
         ((16, 20, 3), (1, 16, 20, 3)),
         ((5, 16, 20, 3), (5, 16, 20, 3)),
         ((2, 5, 16, 20), (5, 16, 20)),
+        ((16, 20, 4), (1, 16, 20, 3)),
+        ((5, 16, 20, 4), (5, 16, 20, 3)),
     ],
 )
 def test_npy_shapes(tmp_path: Path, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
     array = np.random.default_rng(0).normal(size=shape)
     sample = from_bytes(tmp_path, npy(array))
     assert sample.pixels.shape == expected
-    np.testing.assert_array_equal(sample.pixels.ravel(), array.astype(np.float32).ravel()[: sample.pixels.size])
+    kept = array[..., :3] if shape[-1] == 4 else array  # alpha is dropped
+    np.testing.assert_array_equal(sample.pixels.ravel(), kept.astype(np.float32).ravel()[: sample.pixels.size])
 
 
 @pytest.mark.parametrize(
@@ -232,3 +236,46 @@ def test_declared_size_is_checked_before_decoding(tmp_path: Path) -> None:
         with pytest.raises(IngestError) as caught:
             read(tmp_path / "file", Limits(max_pixels=4095))
         assert caught.value.code == "too_large"
+
+
+def sentence(tmp_path: Path, data: bytes) -> str:
+    with pytest.raises(IngestError) as caught:
+        from_bytes(tmp_path, data)
+    assert caught.value.code == "unsupported"
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [npy, tiff])
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (RAMP * 1e38, "beyond"),
+        (RAMP * 1e300, "beyond"),
+        (RAMP * 1e-300, "too little"),
+        (RAMP.astype(np.float32) * np.float32(1e-40), "too little"),
+        (RAMP % 7 + np.int64(2**62), "too little"),
+    ],
+)
+def test_values_that_32_bits_cannot_hold_are_told(
+    tmp_path: Path, kind: Callable[[np.ndarray], bytes], values: np.ndarray, words: str
+) -> None:
+    assert words in sentence(tmp_path, kind(values))
+
+
+def test_large_and_small_values_within_reason_are_read(tmp_path: Path) -> None:
+    for factor in (1e20, 1e-20):
+        values = RAMP * factor
+        values[0, :2] = np.nan, np.inf
+        assert np.ptp(from_bytes(tmp_path, npy(values)).pixels) > 0
+
+
+def test_what_is_not_supported_is_not_called_damaged(tmp_path: Path) -> None:
+    ycbcr = Image.new("RGB", (64, 64), (200, 20, 20)).convert("YCbCr")
+    assert "YCbCr" in sentence(tmp_path, pillow(ycbcr, "TIFF"))
+    assert "complex" in sentence(tmp_path, tiff(np.ones((64, 64), np.complex64)))
+    assert "empty" in sentence(tmp_path, npy(np.zeros((0, 20))))
+
+
+def test_sizes_are_columns_by_rows(tmp_path: Path) -> None:
+    with pytest.raises(IngestError, match="300 x 4 pixels"):
+        from_bytes(tmp_path, npy(np.zeros((4, 300))))

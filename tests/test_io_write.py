@@ -67,3 +67,28 @@ def test_every_writer_is_named_in_the_sentence_about_endings(tmp_path: Path) -> 
     with pytest.raises(MedQError) as caught:
         write(phantoms.phantom("ct", seed=1, size=64), tmp_path / "out.bmp")
     assert all(ending in str(caught.value) for ending in WRITERS)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, data: bytes) -> int:
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "a.npy").write_text("old")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError):
+        write(phantoms.phantom("ct", seed=1, size=64), tmp_path / "a.npy")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"] and (tmp_path / "a.npy").read_text() == "old"
+
+
+def test_a_dicom_file_has_what_a_secondary_capture_must_have(tmp_path: Path) -> None:
+    write(phantoms.phantom("ct", seed=1, size=64), tmp_path / "a.dcm")
+    import pydicom
+
+    header = pydicom.dcmread(tmp_path / "a.dcm")
+    assert header.ConversionType == "SYN"
+    for keyword in ("PatientBirthDate", "PatientSex", "StudyTime", "ReferringPhysicianName", "StudyID", "SeriesNumber",
+                    "InstanceNumber"):  # fmt: skip
+        assert keyword in header and not header[keyword].value

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from medq_vlm.language import engine, kept, weights
 from medq_vlm.language.engine import EightBitLinear, LlamaEngine
 from medq_vlm.language.prompt import END, START
 from medq_vlm.language.words import PlainTokenizer, bare
+from medq_vlm.schema import ModelError
 
 ADAPTER = {"sha256": "a", "lora": {"r": 4}}
 
@@ -128,3 +132,32 @@ def test_the_plain_tokenizer_is_transformers(tokenizer: Any) -> None:
     assert plain.get_added_vocab() == tokenizer.get_added_vocab()
     for word in plain.all_special_tokens:
         assert plain.convert_tokens_to_ids(word) == tokenizer.convert_tokens_to_ids(word)
+
+
+def test_without_a_cache_the_conversion_lasts_as_long_as_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MEDQ_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(weights, "locate", lambda *arguments: tmp_path / "model.gguf")
+    monkeypatch.setattr(weights, "_convert", lambda gguf, out: (out / weights.MODEL).write_text("weights"))
+    found = weights.converted()
+    assert weights.converted() == found and (found / weights.MODEL).read_text() == "weights"
+    weights.forget()
+    assert not found.exists()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    with pytest.raises(ModelError):
+        weights.converted()
+
+
+def test_no_library_finds_the_package_that_fetches_native_code(tmp_path: Path) -> None:
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "__init__.py").write_text("import os; os._exit(7)")
+    (tmp_path / "kernels-0.12.0.dist-info").mkdir()
+    (tmp_path / "kernels-0.12.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: kernels\nVersion: 0.12.0\n"
+    )
+    code = "import medq_vlm.language, transformers, bitsandbytes; from transformers import LlamaForCausalLM"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "kernels" not in done.stderr, done.stderr

@@ -200,3 +200,13 @@ def test_weights_of_another_word_list_are_refused(tmp_path: Path) -> None:
 def test_a_missing_model_is_named_with_what_to_do() -> None:
     with pytest.raises(ModelError, match="nano"):
         MedQ.load("no such preset")
+
+
+def test_too_small_slices_are_refused_without_looking_at_each(medq: MedQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    plain = MedQ._encode
+    monkeypatch.setattr(MedQ, "_encode", staticmethod(lambda *given: looked.append(given[2]) or plain(*given)))
+    result = medq.assess_sample(ImageSample(np.random.default_rng(1).normal(size=(9, 20, 40)).astype(np.float32)))
+    assert not result.assessable and "40 x 20 pixels" in result.reason and result.source["slices"] == 9
+    assert looked == [0]
+    report.validate(result.to_dict())

@@ -129,6 +129,18 @@ def test_the_original_is_never_a_target(noisy: Path, smoother: Smoother, tmp_pat
     assert sorted(path.name for path in copy.parent.iterdir()) == ["scan.dcm"]
 
 
+def test_another_file_is_replaced_only_when_asked(noisy: Path, smoother: Smoother, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for there, out in ((tmp_path / "out.dcm", tmp_path / "out.dcm"), (tmp_path / "x_residual.png", tmp_path / "x.dcm"),
+                       (folder / "noisy.dcm", folder)):  # fmt: skip
+        there.write_text("mine")
+        assert medq("restore", noisy, "-o", out, "--description", NOISE) == 2
+        assert there.read_text() == "mine"
+        assert medq("restore", noisy, "-o", out, "--description", NOISE, "--force") == 0
+        assert there.read_bytes() != b"mine"
+
+
 def test_what_names_no_degradation_comes_back_byte_by_byte(
     smoother: Smoother, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,7 +173,8 @@ def test_a_series_becomes_a_folder_or_a_zip_and_not_one_file(
     result = json.loads(capsys.readouterr().out)
     assert [Path(one).name for one in result["outputs"]] == ["0001.dcm", "0002.dcm", "0003.dcm"]
     assert io.read(tmp_path / "out")[0].slices == 3 and (tmp_path / "out_residual.png").exists()
-    assert medq("restore", given, "-o", tmp_path / "out.zip", "--description", NOISE) == 0
+    assert medq("restore", given, "-o", tmp_path / "out.zip", "--description", NOISE) == 2  # the residual picture
+    assert medq("restore", given, "-o", tmp_path / "out.zip", "--description", NOISE, "--force") == 0
     assert len(zipfile.ZipFile(tmp_path / "out.zip").namelist()) == 3
     assert medq("restore", given, "-o", tmp_path / "out.dcm", "--description", NOISE) == 2
     assert "folder" in capsys.readouterr().err
@@ -207,7 +220,7 @@ def test_nothing_of_the_patient_is_said(smoother: Smoother, tmp_path: Path, caps
     source = pydicom.dcmread(example(CT_SMALL))
     source.PatientName, source.PatientID = "Canary^Jane", "CANARY-ID"
     source.save_as(tmp_path / "in.dcm")
-    for flags in (("--json",), ()):
+    for flags in (("--json",), ("--force",)):
         assert medq("restore", tmp_path / "in.dcm", "-o", tmp_path / "out.dcm", "--description", NOISE, *flags) == 0
     shown = capsys.readouterr()
     assert "canary" not in (shown.out + shown.err).lower()

@@ -54,7 +54,7 @@ def degrade_sample(sample: ImageSample, kind: str, severity: float, seed: int) -
     size = (int(sample.pixels.shape[1]), int(sample.pixels.shape[2]))
     if min(size) < SMALLEST_PX:
         raise MedQError(
-            f"{sample.path or 'The image'} has {size[0]} x {size[1]} pixels; degradations need at least "
+            f"{sample.path or 'The image'} has {size[1]} x {size[0]} pixels; degradations need at least "
             f"{SMALLEST_PX} x {SMALLEST_PX}."
         )
     record = degrade.draw(kind, sample.modality, severity, seed, size)

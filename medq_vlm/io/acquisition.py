@@ -154,7 +154,7 @@ def describe(ds: Dataset, frame: int, slice_spacing_mm: float | None) -> Told:
     if slice_spacing_mm is not None:
         fields["slice_spacing_mm"] = round(slice_spacing_mm, 3)
     rows, columns = header.whole(ds, "Rows", 0), header.whole(ds, "Columns", 0)
-    fields["matrix"] = f"{rows} x {columns}"
+    fields["matrix"] = f"{columns} x {rows}"
     if spacing[0] is not None:
         fields["pixel_spacing_mm"] = round(spacing[0], 4)
     return Told(modality, anatomy, view, spacing, _sentence(modality, anatomy, view, phrases), fields, _warnings(ds))

@@ -14,6 +14,7 @@ from typing import IO, cast
 
 from medq_vlm.io.limits import MIB, Limits, problem
 from medq_vlm.io.sniff import HEAD_BYTES, kind_of
+from medq_vlm.schema import IngestError
 
 ARCHIVE_FULL = "archive_too_large"  # code of the error after which nothing more of an archive is read
 
@@ -40,7 +41,7 @@ class Source:
             with self.open() as handle:
                 return work(handle)
         except PermissionError as error:
-            raise problem("unreadable", self.name, "the file may not be read", "check its permissions") from error
+            raise problem("unreadable", self.name, "it may not be read", "check its permissions") from error
         except FileNotFoundError as error:
             raise problem("not_found", self.name, "there is no such file", "check the path") from error
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
@@ -71,14 +72,23 @@ def read_capped(handle: IO[bytes], ceiling_bytes: int, name: str) -> bytes:
     return b"".join(parts)
 
 
-def sources_of(path: str, limits: Limits) -> list[Source]:
+def sources_of(path: str, limits: Limits, flat: bool = False) -> list[Source]:
     """The files behind `path`: one for a file, all below a folder (links not followed) or of a zip, by name.
 
-    Raises IngestError 'not_found', 'empty', 'too_many', 'unsafe_archive' or 'corrupt'.
+    flat: of a folder only the DICOM files that lie directly in it. Raises IngestError 'not_found', 'empty', 'too_many',
+    'unreadable', 'unsafe_archive' or 'corrupt'.
     """
+    try:
+        return _sources_of(path, limits, flat)
+    except OSError as error:  # of the looking about: what is opened has its own sentences
+        raise problem("unreadable", path, "it may not be read", "check its permissions") from error
+
+
+def _sources_of(path: str, limits: Limits, flat: bool) -> list[Source]:
     there = Path(path)
     if there.is_dir():
-        return _folder_sources(there, path, limits)
+        found = _folder_sources(there, path, limits, flat)
+        return list(filter(_is_dicom, found)) if flat else found
     if not there.exists():
         raise problem("not_found", path, "there is no such file or folder", "check the path")
     if not there.is_file():
@@ -87,6 +97,13 @@ def sources_of(path: str, limits: Limits) -> list[Source]:
     if kind_of(only.head()) == "zip":
         return zip_sources(lambda: there.open("rb"), path, limits)
     return [only]
+
+
+def _is_dicom(source: Source) -> bool:
+    try:
+        return kind_of(source.head()) == "dicom"
+    except IngestError:
+        return False
 
 
 def bytes_sources(name: str, data: bytes, limits: Limits) -> list[Source]:
@@ -106,10 +123,11 @@ def _file_source(file: Path, shown_as: str) -> Source:
     return Source(shown_as, shown_as, lambda: file.open("rb"), sibling)
 
 
-def _folder_sources(folder: Path, shown_as: str, limits: Limits) -> list[Source]:
+def _folder_sources(folder: Path, shown_as: str, limits: Limits, flat: bool) -> list[Source]:
     files: list[Path] = []
-    for root, folders, names in os.walk(folder):
-        folders.sort()
+    closed: list[OSError] = []  # folders below that may not be read
+    for root, folders, names in os.walk(folder, onerror=closed.append):
+        folders[:] = [] if flat else sorted(folders)
         files += [Path(root, name) for name in sorted(names) if not name.startswith(".")]
         if len(files) > limits.max_files:
             raise problem(
@@ -117,9 +135,20 @@ def _folder_sources(folder: Path, shown_as: str, limits: Limits) -> list[Source]
             )
     # A link may point at anything; the .img of a NIfTI pair is read with its .hdr.
     files = [file for file in files if file.is_file() and not file.is_symlink() and not _is_second_of_pair(file)]
-    if not files:
+    if closed and str(closed[0].filename) == str(folder):
+        raise closed[0]
+    if not files and not closed:
         raise problem("empty", shown_as, "the folder holds no files", "give a folder of images")
-    return [_file_source(file, str(file)) for file in files]
+    return [_file_source(file, str(file)) for file in files] + [_closed_source(error) for error in closed]
+
+
+def _closed_source(error: OSError) -> Source:
+    """A folder that may not be read, as a file that says so when it is opened."""
+
+    def refuse() -> IO[bytes]:
+        raise error
+
+    return Source(str(error.filename), str(error.filename), refuse, lambda suffix: None)
 
 
 def _is_second_of_pair(file: Path) -> bool:

@@ -10,11 +10,33 @@ import numpy as np
 from medq_vlm.io.limits import problem
 from medq_vlm.schema import ImageSample
 
+LARGEST = 1e30  # squares and sums of more leave the range of 32-bit numbers
+
+
+def as_float32(values: np.ndarray, name: str) -> np.ndarray:
+    """`values` as float32. Raises IngestError 'unsupported' for what would overflow, or would become one value."""
+    if values.dtype.kind == "b" or (values.dtype.kind in "iu" and values.dtype.itemsize < 4):
+        return np.asarray(values, np.float32)
+    low, high = values.min(), values.max()
+    if not np.isfinite([float(low), float(high)]).all():
+        finite = np.isfinite(values)
+        low, high = np.min(values, initial=np.inf, where=finite), np.max(values, initial=-np.inf, where=finite)
+    if low <= high and max(-float(low), float(high)) > LARGEST:
+        raise problem("unsupported", name, f"its values reach beyond {LARGEST:g}", "divide them by a constant")
+    if low < high and np.float32(high) - np.float32(low) < 1 / LARGEST:
+        raise problem(
+            "unsupported",
+            name,
+            "its values differ too little for 32-bit numbers",
+            "subtract their mean, then scale them",
+        )
+    return np.asarray(values, np.float32)
+
 
 def finish(sample: ImageSample, name: str) -> ImageSample:
     """`sample` with float32 pixels, non-finite ones set to the smallest finite value and marked invalid, and
-    three equal channels made one. Raises IngestError 'corrupt' when no pixel is finite."""
-    pixels = np.ascontiguousarray(sample.pixels, np.float32)
+    three equal channels made one. Raises IngestError 'corrupt' when no pixel is finite, and as `as_float32`."""
+    pixels = np.ascontiguousarray(as_float32(sample.pixels, name))
     if pixels.ndim == 4 and is_grey(pixels):
         pixels = np.ascontiguousarray(pixels[..., 0])
     valid: np.ndarray | None = sample.valid

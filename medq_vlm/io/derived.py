@@ -6,11 +6,10 @@ Nothing of a header goes anywhere but into the new file, and no file that exists
 from __future__ import annotations
 
 import io
-import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +17,10 @@ import numpy as np
 
 from medq_vlm.io.derived_dicom import Story
 from medq_vlm.io.dicom import open_dicom
+from medq_vlm.io.files import put
 from medq_vlm.io.limits import DEFAULT, Limits
 from medq_vlm.io.originals import Original
-from medq_vlm.schema import ImageSample, MedQError
+from medq_vlm.schema import ImageSample
 
 __all__ = ["Derived", "File", "Story", "derive", "save"]
 ENDINGS = {"dicom": ".dcm", "nifti_gz": ".nii.gz", "nifti": ".nii", "jpeg": ".jpg", "tiff": ".tif"}
@@ -172,18 +172,6 @@ def _npy(pixels: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def refuse_inputs(targets: Iterable[Path], paths: Iterable[str | os.PathLike[str]]) -> None:
-    """Raise MedQError when a target is an input, a link to one, or lies in an input folder."""
-    inputs = [Path(path) for path in paths]
-    for target in targets:
-        there = target.resolve()
-        for one in inputs:
-            own = one.resolve()
-            same = there == own or (target.exists() and one.exists() and target.samefile(one))
-            if same or (own.is_dir() and there.is_relative_to(own)):
-                raise MedQError(f"'{target}' is or lies in an input, which is never overwritten; give another place.")
-
-
 def save(files: Sequence[File], out: Path) -> list[Path]:
     """Write to a folder, to a zip, or, one file alone, to a file: by the ending of `out`. Gives the paths written.
 
@@ -194,18 +182,7 @@ def save(files: Sequence[File], out: Path) -> list[Path]:
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in files:
                 archive.writestr(file.name, file.data)
-        return [_put(out, packed.getvalue())]
+        return [put(out, packed.getvalue())]
     if len(files) == 1 and out.suffix:
-        return [_put(out, files[0].data)]
-    return [_put(out / file.name, file.data) for file in files]
-
-
-def _put(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    waiting = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        waiting.write_bytes(data)
-        waiting.replace(path)
-    finally:
-        waiting.unlink(missing_ok=True)
-    return path
+        return [put(out, files[0].data)]
+    return [put(out / file.name, file.data) for file in files]

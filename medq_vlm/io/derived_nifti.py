@@ -61,7 +61,7 @@ def _grey(old: np.ndarray, volume: np.ndarray, header: object, new: object) -> b
     inter = inter if math.isfinite(inter) else 0.0
     flat = volume.reshape(-1, order="F")
     if old.dtype.kind == "f":
-        flat = np.where(np.isfinite(scaled(old, header)), flat, np.nan)  # type: ignore[arg-type]
+        flat = np.where(np.isfinite(scaled(old, header, "the original")), flat, np.nan)  # type: ignore[arg-type]
         kind = old.dtype.newbyteorder("<")
     else:
         whole = np.rint((flat.astype(np.float64) - inter) / slope)

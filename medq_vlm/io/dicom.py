@@ -85,7 +85,8 @@ def quiet() -> Iterator[None]:
 def open_dicom(data: bytes, name: str, limits: Limits) -> tuple[Dataset, Claim]:
     """The dataset of one image object and its checked claim. `data`: the whole file.
 
-    Raises IngestError: 'dicomdir', 'no_pixels', 'corrupt', 'too_large', 'too_small', 'too_deep'.
+    Raises IngestError: 'dicomdir', 'no_image' (a kind of object without pixels), 'no_pixels', 'corrupt', 'too_large',
+    'too_small', 'too_deep'.
     """
     if transfer_syntax(data) == DEFLATED:
         data = _inflated(data, name, limits)
@@ -121,7 +122,7 @@ def _claim(ds: Dataset, sop_class: str, name: str) -> Claim:
     if not keyword or "Rows" not in ds or "Columns" not in ds:
         what = next((text for uid, text in NOT_IMAGES if (sop_class + ".").startswith(uid + ".")), "")
         raise problem(
-            "no_pixels",
+            "no_image" if what else "no_pixels",
             name,
             f"this DICOM object is {what}, not an image" if what else "this DICOM object holds no pixels",
             "give the image objects of the study",

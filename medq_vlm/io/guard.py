@@ -21,12 +21,18 @@ from typing import Any
 
 from medq_vlm.io import wire
 from medq_vlm.io.limits import DEFAULT, Limits, problem
-from medq_vlm.io.outcome import collect
-from medq_vlm.schema import ImageSample, IngestError
+from medq_vlm.io.outcome import PASSED_OVER, collect
+from medq_vlm.schema import ImageSample, IngestError, MedQError
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0  # wall clock for the child's imports, on a busy machine
 Item = tuple[str, list[ImageSample] | IngestError]
+
+
+class ReaderError(MedQError):
+    """The child process does not come up: nothing is wrong with any file."""
+
+    exit_code = 1
 
 
 def load(path: str | os.PathLike[str], limits: Limits = DEFAULT) -> list[ImageSample]:
@@ -36,13 +42,13 @@ def load(path: str | os.PathLike[str], limits: Limits = DEFAULT) -> list[ImageSa
     Files in it that cannot be read are counted in the samples' warnings; `load_many` names them.
     Raises IngestError with one sentence when nothing can be read.
     """
-    return _whole(load_many([path], limits))
+    return _whole(outcome for _, outcome in load_many([path], limits))
 
 
 def load_bytes(name: str, data: bytes, limits: Limits = DEFAULT) -> list[ImageSample]:
     """`load` for a file or zip held in memory; `name` is used in sentences and as ImageSample.path."""
     with Child(limits) as child:
-        return _whole(_items(name, child.run(name, data)))
+        return _whole(_outcomes(name, *child.run(name, data)))
 
 
 def load_many(
@@ -53,28 +59,40 @@ def load_many(
     """(path, samples) or (path, IngestError) for each of `paths`, in order, one child for all of them.
 
     A folder or zip of which a part can be read gives its samples first, then one (path, IngestError) for each
-    file of it that could not; the sentence names the file. progress(name) is called for each file begun.
+    file of it that could not; the sentence names the file. What is PASSED_OVER comes only when there is nothing else.
+    progress(name) is called for each file begun.
     """
     with Child(limits, progress) as child:
         for path in paths:
             name = os.fspath(path)
-            yield from _items(name, child.run(name, None))
+            for outcome in _outcomes(name, *child.run(name, None)):
+                yield name, outcome
 
 
-def _items(name: str, outcome: tuple[list[ImageSample], list[IngestError]]) -> Iterator[Item]:
-    good, bad = outcome
+def load_each(
+    paths: Iterable[str | os.PathLike[str]], limits: Limits = DEFAULT
+) -> Iterator[list[list[ImageSample] | IngestError]]:
+    """What becomes of each of `paths`, a folder standing for the DICOM files directly in it: all that `load_many` gives
+    for it, and one IngestError for each file that is PASSED_OVER."""
+    with Child(limits) as child:
+        for path in paths:
+            name = os.fspath(path)
+            yield list(_outcomes(name, *child.run(name, None, flat=True), all_told=True))
+
+
+def _outcomes(
+    name: str, good: list[ImageSample], bad: list[IngestError], all_told: bool = False
+) -> Iterator[list[ImageSample] | IngestError]:
+    first: IngestError | None = None
     try:
-        yield name, collect(name, good, bad)
-        rest = bad
+        yield collect(name, good, bad)
     except IngestError as error:
-        yield name, error
-        rest = bad[1:]
-    for one in rest:
-        yield name, one
+        yield (first := error)
+    yield from (one for one in bad if one is not first and (all_told or one.code not in PASSED_OVER))
 
 
-def _whole(items: Iterator[Item]) -> list[ImageSample]:
-    first = next(items)[1]
+def _whole(outcomes: Iterator[list[ImageSample] | IngestError]) -> list[ImageSample]:
+    first = next(outcomes)
     if isinstance(first, IngestError):
         raise first
     return first
@@ -89,6 +107,7 @@ class _Job:
     skip: list[int] = field(default_factory=list)
     at: int = -1  # source the child has begun
     at_name: str = ""
+    begun: bool = False  # by the child that serves now
     crashes: int = 0
 
 
@@ -110,14 +129,26 @@ class Child:
     ) -> None:
         self.stop()
 
-    def run(self, name: str, data: bytes | None) -> tuple[list[ImageSample], list[IngestError]]:
-        """All samples and errors of one path (data None) or byte string. Never raises for what it holds."""
+    def run(self, name: str, data: bytes | None, flat: bool = False) -> tuple[list[ImageSample], list[IngestError]]:
+        """All samples and errors of one path (data None) or byte string, never an exception for what it holds.
+
+        flat: a folder stands for the DICOM files directly in it. Raises ReaderError when no child comes up.
+        """
         job = _Job()
         while True:
+            fresh = self.process is None
             try:
-                self._serve(job, name, data)
+                self._serve(job, name, data, flat)
                 break
             except (wire.WireError, OSError):
+                if not job.begun:
+                    self.stop()
+                    if not fresh:  # it died between two inputs
+                        continue
+                    raise ReaderError(
+                        "The reader of images, a process of its own, could not be started; check that there is memory "
+                        "left and that the installation is whole."
+                    ) from None
                 error = self._autopsy(job, name)
                 job.errors[(job.at, error.code)] = error
                 job.crashes += 1
@@ -161,13 +192,13 @@ class Child:
         self._allow(START_S)
         wire.write(self._put, {"limits": asdict(self.limits)})
 
-    def _serve(self, job: _Job, name: str, data: bytes | None) -> None:
+    def _serve(self, job: _Job, name: str, data: bytes | None, flat: bool) -> None:
+        job.at, job.at_name, job.begun = -1, name, False
         if self.process is None:
             self._start()
-        job.at, job.at_name = -1, name
         self._allow(START_S)
         size = None if data is None else len(data)
-        request = {"path": name, "size": size, "skip": job.skip, "done": list(job.samples)}
+        request = {"path": name, "size": size, "skip": job.skip, "done": list(job.samples), "flat": flat}
         wire.write(self._put, request)
         if data is not None:
             self._put(data)
@@ -175,7 +206,7 @@ class Child:
             message = wire.read(self._get)
             kind = message.get("kind")
             if kind == "begin":
-                job.at, job.at_name = int(message["index"]), str(message["name"]) or name
+                job.at, job.at_name, job.begun = int(message["index"]), str(message["name"]) or name, True
                 self._allow(self.limits.wall_s)
                 if job.at >= 0:
                     self.progress(job.at_name)

@@ -64,14 +64,14 @@ def check_claim(name: str, shape: tuple[int, ...], limits: Limits) -> None:
         raise problem(
             "too_small",
             name,
-            f"the image is {rows} x {columns} pixels; below {limits.min_side} a side nothing can be judged",
+            f"the image is {columns} x {rows} pixels; below {limits.min_side} a side nothing can be judged",
             "give the full-size image",
         )
     if max(rows, columns) > limits.max_side or slices > limits.max_slices:
         raise problem(
             "too_large",
             name,
-            f"the header declares {slices} x {rows} x {columns} pixels, above the limit of "
+            f"the header declares {slices} slices of {columns} x {rows} pixels, above the limit of "
             f"{limits.max_slices} slices and {limits.max_side} pixels a side",
             "give a part of it",
         )

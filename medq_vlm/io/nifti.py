@@ -11,7 +11,7 @@ from nibabel import Nifti1Header, Nifti2Header
 from nibabel.orientations import io_orientation
 
 from medq_vlm.io.archive import Source
-from medq_vlm.io.common import finish
+from medq_vlm.io.common import as_float32, finish
 from medq_vlm.io.limits import DEFAULT, MIB, Limits, check_claim, problem
 from medq_vlm.schema import ImageSample
 
@@ -61,10 +61,10 @@ def read_nifti(source: Source, kind: str, limits: Limits) -> tuple[ImageSample, 
             "copy or convert the file again",
         )
     values = np.frombuffer(data, dtype.newbyteorder(">") if swapped else dtype, math.prod(shape[:3]), start)
-    volume = scaled(values, header).reshape((*shape[:3], *([samples] if samples > 1 else [])), order="F")
+    volume = scaled(values, header, name).reshape((*shape[:3], *([samples] if samples > 1 else [])), order="F")
     if samples > 1:
         # order="F" runs x fastest, but the samples of a voxel lie together
-        volume = scaled(values, header).reshape((samples, *shape[:3]), order="F").transpose(1, 2, 3, 0)[..., :3]
+        volume = scaled(values, header, name).reshape((samples, *shape[:3]), order="F").transpose(1, 2, 3, 0)[..., :3]
     turn = turn_of(header, shape)
     warnings = []
     if len(shape) == 4 and shape[3] > 1:
@@ -144,20 +144,20 @@ def layout_of(header: Nifti1Header, name: str) -> tuple[tuple[int, ...], np.dtyp
     return shape, np.dtype(types[code]), 1
 
 
-def scaled(values: np.ndarray, header: Nifti1Header) -> np.ndarray:
-    """scl_slope and scl_inter applied; a slope of 0 or NaN means none (NIfTI-1 standard)."""
+def scaled(values: np.ndarray, header: Nifti1Header, name: str) -> np.ndarray:
+    """scl_slope and scl_inter applied; a slope of 0 or NaN means none (NIfTI-1 standard). Raises IngestError."""
     if values.dtype.kind == "V":
         return np.frombuffer(values.tobytes(), np.uint8).astype(np.float32)
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0 or not math.isfinite(slope):
-        return values.astype(np.float32)
+        return as_float32(values, name)
     inter = inter if math.isfinite(inter) else 0.0
     if slope == 1 and inter == 0:
-        return values.astype(np.float32)
+        return as_float32(values, name)
     # float64 in pieces: a whole float64 copy of a large volume would not fit the memory limit
     out = np.empty(values.shape, np.float32)
     for at in range(0, values.size, MIB):
-        out[at : at + MIB] = values[at : at + MIB].astype(np.float64) * slope + inter
+        out[at : at + MIB] = as_float32(values[at : at + MIB].astype(np.float64) * slope + inter, name)
     return out
 
 

@@ -8,12 +8,15 @@ from dataclasses import replace
 from medq_vlm.io.limits import problem
 from medq_vlm.schema import ImageSample, IngestError
 
+PASSED_OVER = ("dicomdir", "no_image")  # codes of what a DICOM study brings along: no fault where it stands by images
+
 
 def collect(name: str, good: Sequence[ImageSample], bad: Sequence[IngestError]) -> list[ImageSample]:
-    """The samples `good` of the input `name`, each told how many files beside it failed.
+    """The samples `good` of the input `name`, each told how many files beside it failed (see PASSED_OVER).
 
     Raises the first of `bad`, or IngestError 'not_an_image', when there are no samples.
     """
+    bad = [one for one in bad if one.code not in PASSED_OVER] or ([] if good else bad)
     if not good:
         raise bad[0] if bad else problem("not_an_image", name, "it holds no image", "give image files")
     if not bad:

@@ -11,6 +11,7 @@ from pydicom.pixels import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 
 from medq_vlm.io import header
+from medq_vlm.io.common import as_float32
 from medq_vlm.io.dicom import Claim, quiet
 from medq_vlm.io.limits import problem
 from medq_vlm.schema import IngestError
@@ -88,7 +89,7 @@ def frames(
         elif claim.photometric == "PALETTE COLOR":
             yield _palette(stored, ds, name), None
         else:
-            yield _modality(stored, ds, index), _valid(stored, ds, claim)
+            yield as_float32(_modality(stored, ds, index), name), _valid(stored, ds, claim)
 
 
 def unit_of(ds: Dataset) -> str:
@@ -220,7 +221,7 @@ def _modality(stored: np.ndarray, ds: Dataset, index: int) -> np.ndarray:
         out *= slope[0]
     if intercept:
         out += intercept[0]
-    return out.astype(np.float32)
+    return out
 
 
 def _table(stored: np.ndarray, table: Dataset) -> np.ndarray | None:

@@ -132,7 +132,7 @@ def oriented(pixels: np.ndarray, turn: int) -> np.ndarray:
 
 def read_npy(data: bytes, name: str, path: str, limits: Limits) -> ImageSample:
     """A NumPy array: (H, W), (S, H, W), (H, W, 3), (S, H, W, 3), or (T, S, H, W) of which the first volume is
-    read.
+    read. Four channels are colour and alpha, which is dropped.
 
     Numbers only; objects (pickles) are refused. Raises IngestError.
     """
@@ -145,10 +145,12 @@ def read_npy(data: bytes, name: str, path: str, limits: Limits) -> ImageSample:
         raise problem("corrupt", name, "the header of the NumPy file is damaged", "save the array again") from error
     if dtype.kind not in "biuf" or dtype.hasobject:
         raise problem("unsupported", name, "the array does not hold plain numbers", "save it as integers or floats")
-    if not 2 <= len(shape) <= 4 or min(shape) < 1:
+    if min(shape, default=0) < 1:
+        raise problem("unsupported", name, "the array is empty or a single number", "give (slices, rows, columns)")
+    if not 2 <= len(shape) <= 4:
         raise problem("unsupported", name, f"the array has {len(shape)} axes", "give (slices, rows, columns)")
     warnings: tuple[str, ...] = ()
-    colour = len(shape) >= 3 and shape[-1] == 3
+    colour = len(shape) >= 3 and shape[-1] in (3, 4)
     volume = (shape if len(shape) == 4 else (1, *shape)) if colour else (1, 1, *shape)[-3:]
     if len(shape) == 4 and not colour:
         warnings = (f"The file holds {shape[0]} volumes; the first is read.",) if shape[0] > 1 else ()
@@ -159,4 +161,6 @@ def read_npy(data: bytes, name: str, path: str, limits: Limits) -> ImageSample:
     array = np.lib.format.read_array(handle, allow_pickle=False)
     if len(shape) == 4 and not colour:
         array = array[0]
+    if colour:
+        array, volume = array[..., :3], (*volume[:3], 3)
     return finish(ImageSample(array.reshape(volume), bits=dtype.itemsize * 8, warnings=warnings, path=path), name)

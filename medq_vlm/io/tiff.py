@@ -7,13 +7,13 @@ import io
 import numpy as np
 import tifffile
 
-from medq_vlm.io.common import finish
+from medq_vlm.io.common import as_float32, finish
 from medq_vlm.io.limits import Limits, check_claim, problem
 from medq_vlm.io.raster import oriented, read_picture
 from medq_vlm.schema import ImageSample, IngestError
 
 OWN_CODECS = (1, 8, 32773, 32946)  # none, deflate, PackBits: tifffile needs no further package for these
-GREY, GREY_INVERTED, RGB, PALETTE = 1, 0, 2, 3  # photometric interpretation
+GREY, GREY_INVERTED, RGB, PALETTE, YCBCR = 1, 0, 2, 3, 6  # photometric interpretation
 
 
 def read_tiff(data: bytes, name: str, path: str, limits: Limits) -> ImageSample:
@@ -29,6 +29,12 @@ def read_tiff(data: bytes, name: str, path: str, limits: Limits) -> ImageSample:
                 raise ValueError("no page")
             samples = 3 if first.samplesperpixel >= 3 or first.photometric == PALETTE else 1
             check_claim(name, (1, first.imagelength, first.imagewidth, samples), limits)
+            if first.dtype is None or first.dtype.kind not in "biuf":
+                raise problem("unsupported", name, "complex numbers are not supported", "save their magnitude")
+            if first.photometric == YCBCR and first.compression in OWN_CODECS:
+                raise problem(
+                    "unsupported", name, "YCbCr colour is supported in JPEG compression only", "save it as RGB"
+                )
             if first.compression not in OWN_CODECS or first.photometric not in (
                 GREY,
                 GREY_INVERTED,
@@ -67,7 +73,7 @@ def _own(file: tifffile.TiffFile, first: tifffile.TiffPage, name: str, path: str
     check_claim(name, (len(pages), first.imagelength, first.imagewidth, samples), limits)
     pixels = np.empty((len(pages), first.imagelength, first.imagewidth, *([3] if samples == 3 else [])), np.float32)
     for slot, page in zip(pixels, pages, strict=True):
-        slot[...] = _values(page)
+        slot[...] = as_float32(_values(page), name)
     turn = first.tags.get("Orientation")
     warnings = (f"{left_out} pages of another size or type were left out.",) if left_out else ()
     return finish(
@@ -85,8 +91,6 @@ def _own(file: tifffile.TiffFile, first: tifffile.TiffPage, name: str, path: str
 def _values(page: tifffile.TiffPage) -> np.ndarray:
     """(H, W) or (H, W, 3) of one page; planes moved last, alpha dropped, palette looked up."""
     array = page.asarray()
-    if array.dtype.kind not in "biuf":
-        raise ValueError("complex")
     if page.photometric == PALETTE:
         if page.colormap is None:
             raise ValueError("no palette")

@@ -89,7 +89,7 @@ def _serve(job: dict[str, Any], data: bytes | None, limits: Limits, put: IO[byte
     counts: Counter[int] = Counter()
     try:
         begin(-1)
-        sources = sources_of(path, limits) if data is None else bytes_sources(path, data, limits)
+        sources = sources_of(path, limits, job["flat"]) if data is None else bytes_sources(path, data, limits)
         names.update({index: source.name for index, source in enumerate(sources)})
         for index, outcome in ingest(path, sources, limits, begin, frozenset(job["skip"])):
             if isinstance(outcome, IngestError):

@@ -6,11 +6,13 @@ Nothing is stretched or windowed: a format that cannot hold the values refuses w
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from medq_vlm.io.files import put
 from medq_vlm.schema import ImageSample, MedQError
 
 EXACT = "use .npy, .tif or .nii.gz"
@@ -19,28 +21,32 @@ EXACT = "use .npy, .tif or .nii.gz"
 def write(sample: ImageSample, path: Path, note: str = "") -> None:
     """Write `sample.pixels` to `path`; `note` is a sentence on how the image was derived, kept where it fits.
 
-    Raises MedQError when the suffix is unknown or the format cannot hold the values.
+    The file appears whole or not at all. Raises MedQError when the suffix is unknown or the format cannot hold the
+    values, OSError when it cannot be written.
     """
     writer = next((save for end, save in WRITERS.items() if path.name.lower().endswith(end)), None)
     if writer is None:
         raise MedQError(f"'{path}' has no known ending; use one of {', '.join(WRITERS)}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer(sample, path, note)
+    put(path, writer(sample, path, note))
 
 
-def _npy(sample: ImageSample, path: Path, note: str) -> None:
-    np.save(path, np.ascontiguousarray(_squeezed(sample)), allow_pickle=False)
+def _npy(sample: ImageSample, path: Path, note: str) -> bytes:
+    out = io.BytesIO()
+    np.save(out, np.ascontiguousarray(_squeezed(sample)), allow_pickle=False)
+    return out.getvalue()
 
 
-def _tif(sample: ImageSample, path: Path, note: str) -> None:
+def _tif(sample: ImageSample, path: Path, note: str) -> bytes:
     import tifffile
 
     photometric = "rgb" if sample.colour else "minisblack"
-    tifffile.imwrite(path, _squeezed(sample), photometric=photometric, description=note.encode("ascii", "replace"))
+    out = io.BytesIO()
+    tifffile.imwrite(out, _squeezed(sample), photometric=photometric, description=note.encode("ascii", "replace"))
+    return out.getvalue()
 
 
-def _nifti(sample: ImageSample, path: Path, note: str) -> None:
-    path.write_bytes(nifti_bytes(sample, str(path), note, path.name.lower().endswith(".gz")))
+def _nifti(sample: ImageSample, path: Path, note: str) -> bytes:
+    return nifti_bytes(sample, str(path), note, path.name.lower().endswith(".gz"))
 
 
 def nifti_bytes(sample: ImageSample, name: str, note: str = "", gzipped: bool = True) -> bytes:
@@ -58,17 +64,19 @@ def nifti_bytes(sample: ImageSample, name: str, note: str = "", gzipped: bool = 
     return gzip.compress(data, 6, mtime=0) if gzipped else data
 
 
-def _png(sample: ImageSample, path: Path, note: str) -> None:
+def _png(sample: ImageSample, path: Path, note: str) -> bytes:
     from PIL import Image
 
     whole = _whole(sample, path)
     if sample.colour and whole.max() > 255:
         raise MedQError(f"'{path}': PNG colour is written with 8 bits and the values reach {whole.max()}; {EXACT}.")
     wide = whole.max() > 255 or (sample.bits or 16) > 8
-    Image.fromarray(whole.astype(np.uint16 if wide and not sample.colour else np.uint8)).save(path)
+    out = io.BytesIO()
+    Image.fromarray(whole.astype(np.uint16 if wide and not sample.colour else np.uint8)).save(out, "PNG")
+    return out.getvalue()
 
 
-def _dicom(sample: ImageSample, path: Path, note: str) -> None:
+def _dicom(sample: ImageSample, path: Path, note: str) -> bytes:
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
@@ -82,7 +90,11 @@ def _dicom(sample: ImageSample, path: Path, note: str) -> None:
     image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID = SecondaryCaptureImageStorage
     image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID = generate_uid()
     image.StudyInstanceUID, image.SeriesInstanceUID = generate_uid(), generate_uid()
-    image.PatientName = image.PatientID = image.StudyDate = image.AccessionNumber = ""
+    # type 2 of patient, study, series and image (PS3.3 A.8.1.3): they must be there, and may say nothing
+    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+                    "ReferringPhysicianName", "AccessionNumber", "SeriesNumber", "InstanceNumber"):  # fmt: skip
+        setattr(image, keyword, None)
+    image.ConversionType = "SYN"  # synthetic: neither scanned nor digitised
     image.ImageType = ["DERIVED", "SECONDARY"]
     image.Modality = DICOM_MODALITY.get(sample.modality or "", "OT")
     image.DerivationDescription = note[:1024]
@@ -97,7 +109,9 @@ def _dicom(sample: ImageSample, path: Path, note: str) -> None:
     if sample.window:
         image.WindowCenter, image.WindowWidth = (f"{value:.6g}" for value in sample.window)
     image.PixelData = whole.astype("<u2").tobytes()
-    image.save_as(path, enforce_file_format=True)
+    out = io.BytesIO()
+    image.save_as(out, enforce_file_format=True)
+    return out.getvalue()
 
 
 def _squeezed(sample: ImageSample) -> np.ndarray:
@@ -119,7 +133,7 @@ DICOM_MODALITY = {
     "ct": "CT", "mr": "MR", "xray": "DX", "mammography": "MG", "ultrasound": "US", "pet": "PT",
     "fundus": "OP", "endoscopy": "ES", "histopathology": "SM", "oct": "OPT", "dermoscopy": "XC",
 }  # fmt: skip
-WRITERS: dict[str, Callable[[ImageSample, Path, str], None]] = {
+WRITERS: dict[str, Callable[[ImageSample, Path, str], bytes]] = {
     ".npy": _npy,
     ".png": _png,
     ".tif": _tif,

@@ -17,7 +17,7 @@ from medq_vlm.language.engine import Engine, LlamaEngine, TransformersEngine, fi
 from medq_vlm.language.model import LanguageModel
 from medq_vlm.language.projector import Projector
 from medq_vlm.language.scope import Scope
-from medq_vlm.language.weights import converted, load_base, load_tokenizer
+from medq_vlm.language.weights import converted, forget, load_base, load_tokenizer
 from medq_vlm.schema import ModelError
 
 WEIGHTS_FILE, META_FILE = "describer.safetensors", "describer.json"
@@ -57,6 +57,7 @@ def load(folder: Path, precision: str = "nf4", device: str | None = None) -> Lan
         return LanguageModel(whole, ready[1], projector, ready[0], scope)
     causal = whole()
     tokenizer = load_tokenizer(_source(folder, meta))
+    forget()
     fast = precision == "nf4" and fits(causal, device)
     engine: Engine = LlamaEngine.of(causal) if fast else TransformersEngine(causal)
     if eight_bit and isinstance(engine, LlamaEngine):

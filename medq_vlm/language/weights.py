@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from medq_vlm.schema import ModelError
 PRECISIONS = ("nf4", "bf16", "fp32")
 NOT_QUANTISED = ("lm_head", "projector")  # small errors there become wrong words
 MODEL, STAMP = "model.safetensors", "medq_cache.json"
+_passing: list[TemporaryDirectory[str]] = []  # at most one
 
 
 def cache_root() -> Path:
@@ -38,7 +40,8 @@ def cache_root() -> Path:
 def converted(model: BaseModel = SMOLLM2, folder: Path | None = None) -> Path:
     """Folder with the packaged model in transformers' own format, made on the first call and checked on every one.
 
-    Raises ModelError when the package is missing or corrupt, or when the cache cannot be written.
+    Without a cache that can be written it is a folder of this process, until `forget`. Raises ModelError when the
+    package is missing or corrupt, or when nothing can be written at all.
     """
     target = cache_root() / f"{model.package}-{model.sha256[:16]}"
     if whole(target):
@@ -46,20 +49,35 @@ def converted(model: BaseModel = SMOLLM2, folder: Path | None = None) -> Path:
     gguf = locate(model, folder)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix="convert-", dir=target.parent))
-    except OSError as error:
-        where = f"'{target.parent}' cannot be written ({error.strerror})"
-        raise ModelError(f"{where}; name another folder for converted models in MEDQ_CACHE.") from None
-    try:
-        _convert(gguf, work)
-        shutil.rmtree(target, ignore_errors=True)
-        work.replace(target)
-    except OSError:
-        if not whole(target):  # a second process may have finished the same conversion first
-            raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return target
+        with TemporaryDirectory(prefix="convert-", dir=target.parent, ignore_cleanup_errors=True) as work:
+            _convert(gguf, Path(work, "made"))
+            shutil.rmtree(target, ignore_errors=True)
+            Path(work, "made").replace(target)
+        return target
+    except (OSError, SafetensorError):
+        # a second process may have finished the same conversion first
+        return target if whole(target) else _for_now(gguf)
+
+
+def _for_now(gguf: Path) -> Path:
+    """The conversion where no cache can be written."""
+    if not _passing:
+        try:
+            _passing.append(TemporaryDirectory(prefix="medq-", ignore_cleanup_errors=True))
+            _convert(gguf, Path(_passing[0].name))
+        except (OSError, SafetensorError):
+            forget()
+            raise ModelError(
+                "The language model cannot be converted: neither the cache nor the folder for temporary files can be "
+                "written; name another folder in MEDQ_CACHE, or use --no-text."
+            ) from None
+    return Path(_passing[0].name)
+
+
+def forget() -> None:
+    """Delete what `converted` keeps for this process alone; a model that was read from it goes on."""
+    while _passing:
+        _passing.pop().cleanup()
 
 
 def whole(folder: Path) -> bool:
@@ -75,9 +93,10 @@ def whole(folder: Path) -> bool:
 
 def _convert(gguf: Path, out: Path) -> None:
     """Read the GGUF once (about 12 s) and write bf16 safetensors, the tokenizer and the stamp."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, modeling_gguf_pytorch_utils
 
     quiet()
+    modeling_gguf_pytorch_utils.tqdm = lambda tensors, **options: tensors  # a bar that no switch silences
     where = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     model = AutoModelForCausalLM.from_pretrained(
         **where, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)

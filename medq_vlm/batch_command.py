@@ -1,0 +1,66 @@
+"""The command `medq batch`: a folder into one table; an interrupted run goes on."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medq_vlm.console import DONE, INTERRUPTED, UNREADABLE, say, usage, writing
+from medq_vlm.reading import assess_one, is_there, load_model
+
+if TYPE_CHECKING:
+    from medq_vlm.pipeline import MedQ
+    from medq_vlm.schema import Assessment, ImageSample
+
+COMMANDS = ("batch",)
+
+
+def batch(args: Namespace) -> int:
+    """Assess a folder into one table; with --resume what was read before, and is unchanged, is kept."""
+    from tqdm import tqdm
+
+    from medq_vlm import batch as table
+    from medq_vlm import tables
+
+    folder, out = Path(args.folder), Path(args.out)
+    if not is_there(args.folder) or not folder.is_dir():
+        raise usage(f"'{folder}' is not a folder; 'medq assess' takes single files.")
+    if out.suffix.lower() not in tables.FORMATS:
+        raise usage(f"A table is written to {', '.join(tables.FORMATS)}, and '{out}' ends with none of them.")
+    journal = tables.journal_of(out)
+    if (out.exists() or journal.exists()) and not args.resume:
+        raise usage(f"'{out}' is there already, from an earlier or unfinished run; add --resume or give another name.")
+    found = table.units(folder)
+    earlier = table.earlier_of(*tables.kept(out), found)
+    done = {row["unit"] for row in earlier.rows}
+    rows, over = list(earlier.rows), 0
+
+    def assess_row(model: MedQ, sample: ImageSample) -> Assessment:
+        return assess_one(model, sample, args).result
+
+    work = [unit for unit in found if unit.name not in done]
+    try:
+        with writing(out), tables.begin(out, earlier).open("a", encoding="utf-8") as file:
+            with tqdm(total=len(work), unit="item", disable=None) as bar:
+                for made, passed in table.run(lambda: load_model(args.preset), assess_row, work, file, earlier.begun):
+                    rows += made
+                    over += passed
+                    bar.update()
+                    with tqdm.external_write_mode(file=sys.stderr):
+                        for row in made:
+                            if row["error"]:
+                                say(row["error"])
+            tables.write(table.rank(rows) if args.rank_uncertain else rows, out)
+    except KeyboardInterrupt:
+        say("Interrupted; go on with --resume.")
+        return INTERRUPTED
+    journal.unlink(missing_ok=True)
+    failed = sum(row["error"] is not None for row in rows)
+    counts = {word: sum(row["verdict"] == word for row in rows) for word in ("good", "usable", "reject")}
+    words = ", ".join(f"{count} {word}" for word, count in counts.items())
+    words += f", {failed} not read; {len(earlier.rows)} of them from before"
+    words += f"; {over} DICOM objects without an image passed over" if over else ""
+    say(f"{out}: {len(rows)} rows, {words}.")
+    return UNREADABLE if failed else DONE
