@@ -251,7 +251,8 @@ class MedQ:
         by_image = dict(zip(vocab.MODALITIES, blind.modality[0].softmax(-1).tolist(), strict=True))
         modality = sample.modality or max(by_image, key=lambda name: by_image[name])
         reason = self._refusal(sample, index, float(blind.medical.sigmoid()))
-        doubtful = sample.modality is None and float(blind.medical.sigmoid()) < DOUBT
+        named = sample.modality is not None and not sample.modality_by_user
+        doubtful = not named and float(blind.medical.sigmoid()) < DOUBT
         scores = self._slice_scores(index, told, by_image, modality, reason, view, doubtful)
         scores = replace(
             scores,

@@ -90,7 +90,10 @@ def load_model(preset: str, speaks: bool = False, restores: bool = False) -> Med
 
 def assess_one(model: MedQ, sample: ImageSample, args: Namespace) -> Assessed:
     """Assess one image; what the user says of it counts more than its header."""
-    sample = replace(sample, modality=args.modality or sample.modality, anatomy=args.anatomy or sample.anatomy)
+    sample = replace(
+        sample, modality=args.modality or sample.modality, anatomy=args.anatomy or sample.anatomy,
+        modality_by_user=bool(args.modality) and args.modality != sample.modality,
+    )  # fmt: skip
     if args.acquisition is not None:
         sample = replace(sample, acquisition=args.acquisition)
     with progress_bar(sample) as progress:

@@ -40,6 +40,7 @@ class ImageSample:
     pixels: np.ndarray  # float32, (S, H, W) or (S, H, W, 3); CT in HU, everything else modality-LUT values
     unit: str = "value"  # "HU", "BQML", ..., or "value" when the file does not say
     modality: str | None = None  # vocab.MODALITIES, None when the file does not say
+    modality_by_user: bool = False  # a person named it, not the file
     anatomy: str | None = None  # vocab.ANATOMIES, None when the file does not say
     view: str | None = None  # e.g. "axial", "PA"
     spacing_mm: tuple[float | None, float | None, float | None] = (None, None, None)  # slice, row, column

@@ -11,10 +11,11 @@ from medq_vlm import vocab
 
 BINS = np.linspace(0.0, 4.0, vocab.SCORE_BINS)
 TASK = "finding faint lesions"  # of training/task_loss.py
-DOUBT = 0.7  # probability of a medical image below which, without a claim, nothing is called good ...
+DOUBT = 0.7  # probability of a medical image below which nothing is called good, unless the file names a modality ...
 BEST_IN_DOUBT = 2.4  # ... but at best this
 HELD_BACK = (
-    "It is not certain that this is a medical image, so it is called usable at best; if it is one, name its modality."
+    "It is not certain that this is a medical image, so it is called usable at best; "
+    "a file that names its modality (DICOM) would settle it."
 )
 
 
@@ -43,7 +44,7 @@ class SliceScores:
     embed: np.ndarray | None = None  # (E,) what meets the text of a prompt
     undescribed: float | None = None  # score without the acquisition description
     demand: dict[str, float] | None = None  # attribute: how much more (above 1) the description asks of it than usual
-    doubtful: bool = False  # it may be no medical image, and nobody says what it is: `held_back`
+    doubtful: bool = False  # it may be no medical image, and no file says what it is: `held_back`
 
     @property
     def interval(self) -> tuple[float, float]:

@@ -158,7 +158,7 @@ def test_what_may_be_no_medical_image_is_never_called_good() -> None:
     assert np.allclose(held_back(low), low)
 
 
-def test_a_doubtful_image_is_held_back_until_somebody_says_what_it_is() -> None:
+def test_a_doubtful_image_is_held_back_until_its_file_says_what_it_is() -> None:
     model = MedQ.load()  # its own: the gate is turned
     gate = model.checkpoint.model.gate
     assert gate is not None
@@ -173,6 +173,8 @@ def test_a_doubtful_image_is_held_back_until_somebody_says_what_it_is() -> None:
     assert doubted.score is not None and claimed.score is not None
     assert doubted.score <= BEST_IN_DOUBT < claimed.score
     assert HELD_BACK in doubted.warnings and HELD_BACK not in claimed.warnings
+    told = model.assess_sample(replace(sample, modality="fundus", modality_by_user=True))
+    assert told.score is not None and told.score <= BEST_IN_DOUBT and HELD_BACK in told.warnings
     report.validate(doubted.to_dict())
 
 

@@ -11,6 +11,9 @@ from medq_vlm.io.limits import problem
 from medq_vlm.schema import ImageSample
 
 LARGEST = 1e30  # squares and sums of more leave the range of 32-bit numbers
+AIR_HU, AIR_SHARE = (-1040.0, -940.0), 0.05  # so much of a CT with air around it lies there, and of nothing else
+LOWEST_HU, TOP_HU = -3072.0, 32767.0
+READ_AS_CT = "The values look like Hounsfield units (air at about -1000), so the image is read as CT."
 
 
 def as_float32(values: np.ndarray, name: str) -> np.ndarray:
@@ -47,7 +50,24 @@ def finish(sample: ImageSample, name: str) -> ImageSample:
         pixels = np.where(finite, pixels, pixels[finite].min())
         whole = np.asarray(finite.all(axis=-1)) if pixels.ndim == 4 else finite
         valid = whole if valid is None else np.logical_and(valid, whole)
-    return replace(sample, pixels=pixels, valid=valid)
+    sample = replace(sample, pixels=pixels, valid=valid)
+    return (
+        as_ct(sample)
+        if sample.unit == "value" and sample.modality is None and looks_like_hounsfield(pixels)
+        else sample
+    )
+
+
+def looks_like_hounsfield(pixels: np.ndarray) -> bool:
+    """Whether grey (S, H, W) has the air and the range of CT in HU: NIfTI and arrays do not say what they hold."""
+    if pixels.ndim != 3 or not LOWEST_HU <= pixels.min() <= AIR_HU[1] or not 0 < pixels.max() <= TOP_HU:
+        return False
+    return float(np.mean((pixels > AIR_HU[0]) & (pixels < AIR_HU[1]))) >= AIR_SHARE
+
+
+def as_ct(sample: ImageSample) -> ImageSample:
+    """`sample` in HU, and a word about it."""
+    return replace(sample, unit="HU", modality="ct", warnings=(*sample.warnings, READ_AS_CT))
 
 
 def joined_hash(hashes: list[str]) -> str:
