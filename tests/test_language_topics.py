@@ -64,6 +64,8 @@ GREETINGS = ("hello", "hi there")  # outside by the letter; a greeting is greete
         ("what's good about it?", "sharpness"),
         ("does the artefact hide the liver?", "do not outline organs"),
         ("what window should I use?", "cannot tell"),
+        ("can restore fix it?", "under Restore"),
+        ("would thinner slices help?", "another slice thickness"),
         ("hello", "Hello"),
         ("asdf", "did not understand"),
         ("ok", "Good."),

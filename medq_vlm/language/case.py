@@ -39,7 +39,7 @@ MEASURES = {
 # what people call a setting -> (its name in the result, its plain name, unit, modalities that have it)
 XRAYS = ("ct", "xray", "mammography")
 SETTINGS = {
-    ("slice thickness", "thick are the slices", "thick is a slice"):
+    ("slice thickness", "thick are the slices", "thick is a slice", "thinner slices", "thicker slices"):
         ("slice_thickness_mm", "slice thickness", "mm", ("ct", "mr", "pet", "oct")),
     ("kvp", "kv", "tube voltage"): ("kvp", "tube voltage", "kVp", XRAYS),
     ("mas", "exposure product"): ("exposure_mas", "exposure", "mAs", XRAYS),

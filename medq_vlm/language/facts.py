@@ -266,6 +266,10 @@ def strengths(case: Case) -> str:
     return f"{_capital(words)}; {_small(verdict(case))}"
 
 
+def restoring(case: Case) -> str:
+    return "Try it under Restore: the restored image is assessed again, so that its score says whether it helped."
+
+
 def hello(case: Case) -> str:
     return "Hello. " + helped(case)
 

@@ -133,7 +133,8 @@ class Talker:
                 outside = self.model.scope.outside(self.model, asked)
                 check, opening = (check, scope.OPENING) if outside else (check.answering(), "")
                 if foreign and not outside:
-                    yield facts.summary(facts.Case(subject.assessment, asked))
+                    told = facts.summary(facts.Case(subject.assessment, asked))
+                    yield f"About the quality of the image: {told}"
                     return
             yield from self._sentences(decoder, check, LONGEST_ANSWER, stop, opening)
 

@@ -125,6 +125,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"^(?:(?:is|are) there (?:any |an |a |some )?|any )[\w-]+(?: [\w-]+)?(?: (?:in it|in (?:it|this"
           r"|the)(?: image)?|here"
           r"|present|visible))?$", facts.presence, but=r"\b(?:or|and|else|other|artefacts?)\b"),
+    Topic(r"\b(?:can|could|does|will|would) (?:the )?restor\w+ (?:fix|help|remove|improve|repair)\b", facts.restoring),
     Topic(r"^whats? (?:is )?good about\b|^(?:what are )?(?:the |its )?strengths$|^anything good\b", facts.strengths),
     Topic(r"\bworst (?:region|area|part|spot|place|location)\b|\b(?:left|right|upper|lower|top|bottom) (?:side"
           r"|half|part) "
