@@ -14,7 +14,7 @@ from app.room import Room, explain
 from app.store import Owner, Study
 from medq_vlm.language.terms import kinds_in
 from medq_vlm.report.content import clean, place, shown_findings
-from medq_vlm.schema import MedQError
+from medq_vlm.schema import Location, MedQError
 from medq_vlm.vocab import KIND
 
 LONGEST_QUESTION = 500
@@ -23,6 +23,7 @@ PATIENCE_S = 60.0  # an answer that was told to end does so at its next word
 COMPARE = "Compare with the previous"
 QUICK = ("Why is it poor?", "What should I change at the scanner?", "Where is the problem?", COMPARE)
 ASKS_PLACE = re.compile(r"(?i)\b(where|show|see|locat\w+|which (?:part|region|area|slice)|why)\b")
+VERDICT = re.compile(r"(?i)\bverdict\b|\b(?:reject|usable|good) \(|\b(?:reject|usable|good): ")
 Messages = list[dict[str, Any]]
 
 
@@ -48,10 +49,33 @@ def picture_for(study: Study, question: str) -> str:
     modality = str(study.result.modality.value) if study.result else ""
     named = kinds_in(question, modality, [one.kind for one in found])
     number = next((n for n, one in enumerate(found) if one.kind in named), 0)
+    if everywhere(found[number].location):  # a map with heat in parts would contradict it
+        return ""
     if named and found[number].kind not in named:  # asked for what is not there
         return ""
     words = html.escape(f"{KIND[found[number].kind].plain}: {place(found[number].location)}", quote=True)
     return f'<br><img class="mq-answer" src="/medq/study/{study.token}/marked/{number}" alt="{words}" title="{words}">'
+
+
+def everywhere(location: Location) -> bool:
+    """Whether a finding has no place of its own."""
+    return location.box is None and location.slices is None and location.words in ("", "whole image")
+
+
+def reviewed(study: Study, question: str, said: str) -> str:
+    """What the person's own review says otherwise of what an answer speaks of; else ""."""
+    if study.result is None or not study.review:
+        return ""
+    modality = str(study.result.modality.value)
+    found = [one.kind for one in study.result.findings]
+    spoken = {*kinds_in(question, modality, found), *(kind for kind in found if KIND[kind].plain in said)}
+    answers = study.review.findings
+    parts = [f"{KIND[kind].plain} as {answers[kind]}" for kind in KIND if kind in spoken and kind in answers
+             and answers[kind] != ("present" if kind in found else "absent")]  # fmt: skip
+    own = study.review.verdict
+    if own and own != study.result.verdict and VERDICT.search(f"{question} {said}"):
+        parts.append(f"the verdict as {own}")
+    return f" Your review marks {' and '.join(parts)}; the assessment stays as it is." if parts else ""
 
 
 def answer(room: Room, owner: Owner, study: Study, question: str) -> Iterator[str]:
@@ -72,6 +96,10 @@ def answer(room: Room, owner: Owner, study: Study, question: str) -> Iterator[st
                 yield names + so_far.strip()
                 if study.hush.is_set():
                     break
+            else:
+                if added := "" if other else reviewed(study, question, so_far):
+                    so_far += added
+                    yield names + so_far.strip()
         finally:
             if so_far.strip():
                 study.chat.append((question, names + so_far.strip()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -91,6 +92,19 @@ class Measurement:
     better: str = ""  # "higher", "lower" or "" when neither
     expected: str = ""  # range for this modality in words, e.g. "<= 25"; "" when there is none
     source: str = ""  # paper or standard of the method
+
+    @property
+    def times_bound(self) -> float | None:
+        """How many times beyond the one-sided range it lies, 1 at its bound; None where there is no such range."""
+        found = re.match(r"(<=|>=) ([\d.]+)", self.expected)
+        if not found or not (bound := float(found.group(2))):
+            return None
+        return self.value / bound if found.group(1) == "<=" else bound / max(self.value, 1e-9)
+
+    @property
+    def within(self) -> bool | None:
+        """Whether the value lies in the range expected of a good image; None where there is no one-sided range."""
+        return None if self.times_bound is None else self.times_bound <= 1
 
 
 @dataclass(frozen=True)

@@ -162,11 +162,22 @@ def test_evidence_inside_its_range_comes_last_and_says_so() -> None:
     assert "rests on what the model sees" in panel.panel(study(result=assessed(findings=(alone,))))
 
 
+def test_an_answer_names_what_the_review_says_otherwise() -> None:
+    made = study(review=parse({"findings": {"metal": "absent", "low_dose_noise": "present"}, "verdict": "good"}))
+    said = "The verdict is usable because of severe low-dose noise and metal streaks."
+    assert chat.reviewed(made, "Why?", said).startswith(
+        " Your review marks metal streaks as absent and the verdict as good"
+    )
+    assert chat.reviewed(made, "Any rings?", "No ring artefact was found.") == ""
+    assert chat.reviewed(study(), "Why?", said) == ""
+
+
 def test_a_picture_joins_an_answer_that_asks_for_a_place() -> None:
     assert "/marked/0" in chat.picture_for(study(), "Where is the problem?")
     shown = content.shown_findings(assessed(findings=FIVE))
-    for number, one in enumerate(shown):  # the one that is named, with a box or without
-        assert f"/marked/{number}" in chat.picture_for(study(), f"Where is the {KIND[one.kind].plain}?")
+    for number, one in enumerate(shown):  # the one that is named; one that is everywhere has no place to show
+        picture = chat.picture_for(study(), f"Where is the {KIND[one.kind].plain}?")
+        assert (f"/marked/{number}" in picture) == (one.location.box is not None)
     assert chat.picture_for(study(), "Where do you see the bubbles?") == ""  # there are none
     assert chat.picture_for(study(), "What should I change?") == ""
     assert chat.picture_for(study(result=assessed()), "Where is it?") == ""

@@ -32,6 +32,13 @@ CLEAN = lines.from_assessment(assessments.assessed(3.2))
         "No, Nevus borders was not found.",
         "The flash is moderate.",
         "Globally, it has metal streaks, severe low-dose noise and metal streaks.",
+        "The score most likely lies between 0.0 and 0.01 of 4.",
+        "It lies between 1.4 and 2.8.",
+        "It is not usable: the verdict is usable.",
+        "It is good.",
+        "Yes, it is bad.",
+        "The score is nearest to 'diagnostic'.",
+        "The worst finding is no degradation.",
     ],
 )
 def test_a_contradiction_is_caught(sentence: str) -> None:
@@ -55,6 +62,9 @@ def test_a_contradiction_is_caught(sentence: str) -> None:
         "The noise is very strong.",
         "The metal streaks come from photon starvation and beam hardening at metal.",
         "The score runs from 0 to 4, and higher is better.",
+        "The score most likely lies between 1.4 and 2.1.",
+        "It is not good: the verdict is usable, with a score of 1.7 of 4.",
+        "It is usable, nearest to 'limited interpretation'.",
     ],
 )
 def test_a_true_sentence_passes(sentence: str) -> None:
@@ -66,6 +76,20 @@ def test_the_whole_is_told_by_its_attributes() -> None:
     line = replace(LINE, overall="metal sharpness")
     wrong = guard.contradiction("Globally, it has metal streaks.", line, "ct")
     assert wrong is not None and wrong.start == len("Globally, it has metal")  # what may stay stays
+
+
+@pytest.mark.parametrize(
+    ("said", "better"),
+    [
+        ("No, metal streaks was not found.", "No, metal streaks were not found."),
+        ("Overall, the quality of this image is reject.", "Overall, the verdict on this image is reject."),
+        ("This is a retina fundus.", "This is a fundus image of the retina."),
+        ("Why not raise tube current?", "Raise tube current."),
+        ("The noise was severe.", "The noise was severe."),
+    ],
+)
+def test_slips_of_english_are_put_right(said: str, better: str) -> None:
+    assert guard.polished(said) == better
 
 
 def test_a_clean_image_may_be_called_clean_and_nothing_else() -> None:

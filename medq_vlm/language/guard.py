@@ -22,6 +22,14 @@ CLEAN = re.compile(
     r"(?i)\bno (?:other )?(?:degradation|artefact|artifact|problem|finding|defect)s?\b(?! (?:backs|stands))|"
     r"\bnothing (?:was found|has to be changed|found limits)"
 )
+IT_IS = re.compile(
+    r"(?i)(?:^|[.;:,] )\s*(?:(?:yes|no), )?it is (not )?(?:quite )?(?:a )?(good|usable|reject(?:ed)?|bad|poor)"
+    r"\b(?! (?:sharpness|contrast))"
+)
+CALLED = {"rejected": "reject", "bad": "reject", "poor": "reject"}  # words for a verdict
+RANGE = re.compile(r"(?i)\b(?:between|interval (?:is|of|from)|lies from)\s+(\d+(?:\.\d+)?) (?:and|to) (\d+(?:\.\d+)?)")
+NEAREST = re.compile(r"(?i)\bnearest to ['\"]?(?:\d, )?([a-z ]+)['\"]?")
+NO_FINDING = re.compile(r"(?i)\bfinding (?:is|was) no (?:degradation|finding|problem)\b")
 GLOBAL = re.compile(r"(?i)\s*globally\b")  # opens the sentence on attributes
 OTHER = re.compile(r"(?i)\b(else|other|further|more|besides)\b")
 SEEN = re.compile(r"(?i)^\s*(?:is|are)\s+(?:clearly |also )?(?:seen|present|visible|found|mild|moderate|severe)\b")
@@ -46,8 +54,9 @@ class Contradiction:
 
 def contradiction(sentence: str, line: Line, modality: str) -> Contradiction | None:
     """The first contradiction between a sentence and the line, None when there is none."""
-    checks = _kinds(sentence, line, modality), _verdict(sentence, line), _score(sentence, line)
-    found = [one for one in (*checks, _invented(sentence, line, modality)) if one]
+    checks = _kinds(sentence, line, modality), _verdict(sentence, line), _score(sentence, line), _range(sentence, line)
+    more = _level(sentence, line), _invented(sentence, line, modality)
+    found = [one for one in (*checks, *more) if one]
     return min(found, key=lambda c: c.start) if found else None
 
 
@@ -123,7 +132,30 @@ def _verdict(sentence: str, line: Line) -> Contradiction | None:
     for match in VERDICT.finditer(sentence):
         if match.group(1).lower() != line.verdict and not NEGATION.search(match.group()):
             return Contradiction(match.start(1), match.group(1), f"the verdict is {line.verdict}")
+    for match in IT_IS.finditer(sentence):
+        said = CALLED.get(match.group(2).lower(), match.group(2).lower())
+        if (said == line.verdict) == bool(match.group(1)):
+            return Contradiction(match.start(2), match.group(2), f"the verdict is {line.verdict}")
     return None
+
+
+def _range(sentence: str, line: Line) -> Contradiction | None:
+    """An interval that is not the score's."""
+    for match in RANGE.finditer(sentence):
+        if any(abs(float(match.group(n)) - round(line.interval[n - 1], 1)) > 0.051 for n in (1, 2)):
+            low, high = line.interval
+            return Contradiction(match.start(1), match.group(), f"the interval is {low:.1f} to {high:.1f}")
+    return None
+
+
+def _level(sentence: str, line: Line) -> Contradiction | None:
+    """A level of the score that is not the nearest, or a finding that is none."""
+    right = vocab.score_word(line.score)
+    for match in NEAREST.finditer(sentence):
+        if not match.group(1).lower().startswith(right):
+            return Contradiction(match.start(1), match.group(1), f"the score is nearest to '{right}'")
+    empty = NO_FINDING.search(sentence)
+    return Contradiction(empty.start(), empty.group(), "no finding is no finding") if empty else None
 
 
 def _score(sentence: str, line: Line) -> Contradiction | None:
@@ -133,6 +165,25 @@ def _score(sentence: str, line: Line) -> Contradiction | None:
             told = f"the score is {vocab.score_text(line.score)}"
             return Contradiction(match.start(match.lastindex or 0), match.group(), told)
     return None
+
+
+PLURALS = "|".join(
+    sorted({kind.plain for kind in vocab.KINDS if re.search(r"[^s]s$", kind.plain)}, key=len, reverse=True)
+)
+SLIPS = (
+    (re.compile(rf"(?i)\b({PLURALS}) was\b"), r"\1 were"),
+    (re.compile(rf"(?i)\b({PLURALS}) is\b"), r"\1 are"),
+    (re.compile(r"(?i)\bquality of (this|the) image is reject\b"), r"verdict on \1 image is reject"),
+    (re.compile(r"(?i)\ba retina fundus\b"), "a fundus image of the retina"),
+    (re.compile(r"^(\s*)Why not (\w)([^?]*)\?"), lambda hit: f"{hit[1]}{hit[2].upper()}{hit[3]}."),
+)  # of the model's English; what they say stays
+
+
+def polished(sentence: str) -> str:
+    """The same in better English."""
+    for slip, better in SLIPS:
+        sentence = slip.sub(better, sentence)
+    return sentence
 
 
 def replacement(line: Line) -> str:

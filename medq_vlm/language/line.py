@@ -23,6 +23,7 @@ ATTRIBUTE_WORDS = {
     "exposure": ("very poor", "limited", "fair", "good"),
 }  # for a value in [0, 0.25), [0.25, 0.5), [0.5, 0.75), [0.75, 1]
 EVERYWHERE = "whole image"
+FAR = 1.5  # times beyond its range: noise measured so high is not called low, whatever the attribute says
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def from_assessment(assessment: Assessment) -> Line:
     assert assessment.score is not None and assessment.score_interval is not None and assessment.verdict is not None
     return Line(
         image=scene(assessment),
-        overall=overall(assessment.attributes),
+        overall=overall(assessment.attributes, assessment.evidence),
         items=tuple(item(finding) for finding in assessment.findings if finding.severity != "none"),
         score=assessment.score,
         interval=assessment.score_interval,
@@ -105,10 +106,19 @@ def scene(assessment: Assessment) -> str:
     return f"{name}, {count} slices" if count > 1 else name
 
 
-def overall(attributes: dict[str, float]) -> str:
+def overall(attributes: dict[str, float], evidence: Sequence[Measurement] = ()) -> str:
     """E.g. "sharpness good, contrast fair, noise strong, exposure good"."""
-    shown = [name for name in ATTRIBUTE_WORDS if name in attributes]
-    return ", ".join(f"{name} {ATTRIBUTE_WORDS[name][min(3, int(4 * attributes[name]))]}" for name in shown)
+    words = {name: ATTRIBUTE_WORDS[name][min(3, int(4 * attributes[name]))] for name in ATTRIBUTE_WORDS
+             if name in attributes}  # fmt: skip
+    far = any(one.name == "noise_sd" and (one.times_bound or 0) > FAR for one in evidence)
+    if far and words.get("noise") == "low":
+        words["noise"] = "moderate"
+    return ", ".join(f"{name} {word}" for name, word in words.items())
+
+
+def spoken_scene(image: str) -> str:
+    """The scene as people say it: a "retina fundus" is a "fundus image of the retina"."""
+    return image.replace("retina fundus", "fundus image of the retina").replace("fundus image image", "fundus image")
 
 
 def item(finding: Finding) -> Item:

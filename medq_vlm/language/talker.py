@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from medq_vlm import vocab
-from medq_vlm.language import choices, guard, prompt, scope
+from medq_vlm.language import choices, facts, guard, prompt, scope, topics
 from medq_vlm.language import line as lines
 from medq_vlm.language.decode import Decoder, Mark, Stop
 from medq_vlm.language.features import ImageFeatures
@@ -101,8 +101,15 @@ class Talker:
     def answer(
         self, subject: Subject, question: str, history: Sequence[tuple[str, str]] = (), stop: Stop | None = None
     ) -> Iterator[str]:
-        """An answer, sentence by sentence; `history` holds earlier questions and answers."""
+        """An answer, sentence by sentence; `history` holds earlier questions and answers.
+
+        What the result alone can answer is quoted from it (topics.py); the model writes the rest.
+        """
         asked = prompt.neutral(question, self.model.special, prompt.LONGEST_QUESTION)
+        if quoted := self._quoted(subject, asked, history):
+            if stop is None or not stop():
+                yield quoted
+            return
         with self._context(subject) as decoder:
             if not subject.assessment.assessable:
                 decoder.begin(*self._before_refusal(subject), prompt.turn(asked, []))
@@ -119,10 +126,23 @@ class Talker:
                 yield self._chosen(decoder, choices.agreeing(stem, options, line, subject.modality), line)
                 return
             check, opening = Check.of(line, subject.modality), ""
+            foreign = self.guarded and topics.foreign(asked)
+            if foreign and not any(topics.ENGLISH_ONLY in a for _, a in history):
+                yield f"{topics.ENGLISH_ONLY} "
             if self.model.scope is not None and self.guarded:
                 outside = self.model.scope.outside(self.model, asked)
                 check, opening = (check, scope.OPENING) if outside else (check.answering(), "")
+                if foreign and not outside:
+                    told = facts.summary(facts.Case(subject.assessment, asked))
+                    yield f"About the quality of the image: {told}"
+                    return
             yield from self._sentences(decoder, check, LONGEST_ANSWER, stop, opening)
+
+    def _quoted(self, subject: Subject, asked: str, history: Sequence[tuple[str, str]]) -> str:
+        """The answer that the result alone gives, "" where the model has to answer."""
+        if not self.guarded or not subject.assessment.assessable or choices.asked(asked)[1]:
+            return ""
+        return topics.told(subject.assessment, asked, history)
 
     @contextmanager
     def _context(self, subject: Subject) -> Iterator[Decoder]:
@@ -253,6 +273,8 @@ class Talker:
                 wrong = check.wrong(text) if self.guarded else None
                 if wrong is not None:
                     text, ids, ended = self._again(decoder, start, ids, wrong, check, left, stop)
+                if self.guarded:
+                    text = guard.polished(text)
                 if text.strip():
                     yield text if first or text[:1].isspace() else f" {text}"
                     first = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
@@ -151,11 +150,7 @@ def measurement_value(measurement: Measurement) -> str:
 
 def within(measurement: Measurement) -> bool | None:
     """Whether the value lies in the range expected of a good image; None where there is none."""
-    found = re.match(r"(<=|>=) ([\d.]+)", measurement.expected)
-    if found is None:
-        return None
-    bound = float(found.group(2))
-    return measurement.value <= bound if found.group(1) == "<=" else measurement.value >= bound
+    return measurement.within
 
 
 def told_evidence(measurements: Sequence[Measurement]) -> list[Measurement]:

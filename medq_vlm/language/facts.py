@@ -1,0 +1,355 @@
+"""Sentences that the structured result alone answers with: score, verdict, interval, numbers, places, remedies.
+
+A small model invents numbers. What stands in the result is therefore quoted from it; topics.py says which question
+gets which sentence. A function gives "" where the result holds nothing to say: the question then goes on.
+"""
+
+from __future__ import annotations
+
+import re
+
+from medq_vlm import vocab
+from medq_vlm.language import line as lines
+from medq_vlm.language.case import MEASURES, ORGANS, SETTINGS, XRAYS, Case
+from medq_vlm.language.terms import DEFINING, TOPICS
+from medq_vlm.schema import Finding, Measurement
+
+UNKNOWN = "I cannot tell that from the assessment."
+YOURS = "Whether that suffices for your question is your decision."
+CLEAN = "No degradation was found"
+SURE = 0.8  # a recognised body part is "probably" it below
+DIGITS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+
+
+def score(case: Case) -> str:
+    low, high = case.line.interval
+    text = vocab.score_text(case.line.score)
+    return (
+        f"The score is {text} of 4 (90 % interval {low:.1f} to {high:.1f}), nearest to "
+        f"'{vocab.score_word(case.line.score)}'; the verdict is {case.line.verdict}{_because(case)}."
+    )
+
+
+def scale(case: Case) -> str:
+    levels = ", ".join(f"{number} {word}" for number, word in enumerate(vocab.SCORE_WORDS))
+    asked = re.search(r"\b(?:score|value|level)(?: of)? ([0-4](?:\.\d+)?)\b", case.asked)
+    if asked and abs(float(asked.group(1)) - round(case.line.score, 1)) > 0.05:
+        value = float(asked.group(1))
+        return (
+            f"A score of {asked.group(1)} is nearest to '{vocab.score_word(value)}', "
+            f"verdict {vocab.verdict_word(value)}. The scale runs from 0 to 4: {levels}."
+        )
+    return f"{score(case)} The scale runs from 0 to 4, higher is better: {levels}."
+
+
+def claimed_score(case: Case) -> str:
+    """To "but the score says 3.8": whether it does."""
+    claimed = re.search(r"\bscore (?:says|is|was|of) (\d(?:\.\d+)?)\b", case.asked)
+    right = claimed is not None and abs(float(claimed.group(1)) - round(case.line.score, 1)) < 0.051
+    return f"{'Yes' if right else 'No'}: {_small(score(case))}"
+
+
+def verdict(case: Case) -> str:
+    return f"The verdict is {case.line.verdict}, with a score of {_score(case)} of 4{_because(case)}."
+
+
+def one_word(case: Case) -> str:
+    return f"{case.line.verdict.capitalize()}: {_score(case)} of 4."
+
+
+def limits(case: Case) -> str:
+    return (
+        f"The verdict follows from the score: {vocab.LIMITS}. This image has {_score(case)}: {case.line.verdict}. "
+        "Good is fit for reading, usable is readable with limits, reject is to be repeated or corrected before reading."
+    )
+
+
+def interval(case: Case) -> str:
+    low, high = case.line.interval
+    for one in case.found:
+        if one.kind in case.named:
+            return f"I am {one.confidence:.0%} sure of the {vocab.KIND[one.kind].plain}.".replace("%", " %")
+    return (
+        f"The score is {_score(case)} of 4, and the true score lies between {low:.1f} and {high:.1f} in about 90 % of "
+        f"such cases: that is the interval. {_chance(case)}"
+    ).strip()
+
+
+def chance(case: Case) -> str:
+    return _chance(case) or UNKNOWN
+
+
+def rank(case: Case) -> str:
+    if case.assessment.percentile is None:
+        return UNKNOWN
+    name, share = vocab.MODALITY_NAMES[case.modality], case.assessment.percentile
+    told = (
+        f"lower than all {name} reference images" if share < 1
+        else f"higher than all {name} reference images" if share > 99
+        else f"higher than that of {share:.0f} % of the {name} reference images"
+    )  # fmt: skip
+    return f"Its score of {_score(case)} of 4 is {told}."
+
+
+def measured(case: Case) -> str:
+    """The numbers that a question names, with what is expected of them."""
+    by_name = {one.name: one for one in case.assessment.evidence}
+    wanted = [name for name, forms in MEASURES.items() if case.bare(*forms)]
+    told = [_measured(by_name[name]) for name in wanted if name in by_name]
+    if not wanted or not by_name:
+        return ""
+    told = told or [f"{_capital(lines.measure_name(wanted[0]))} was not measured on this image."]
+    kinds = [one for one in case.found if {m.name for m in one.evidence} & set(wanted)]
+    told += [f"{_capital(_finding(one))} was found." for one in kinds[:1]]
+    notes = [TOPICS[name.replace("_", " ")][1] for name in wanted if name.replace("_", " ") in TOPICS]
+    return " ".join((*([f"{_capital(notes[0])}."] if notes and DEFINING.search(case.asked) else []), *told))
+
+
+def numbers(case: Case) -> str:
+    outside = sorted(case.assessment.evidence, key=lambda one: one.within is not False)
+    told = [_measured(one) for one in outside[:6]]
+    return " ".join(told) if told else ""
+
+
+def setting(case: Case) -> str:
+    """A field of the header."""
+    for forms, (name, plain, unit, modalities) in SETTINGS.items():
+        if case.bare(*forms):
+            if case.modality not in modalities:
+                return _no_setting(case, plain)
+            fields = {key.lower(): value for key, value in case.assessment.acquisition_fields.items()}
+            value = fields.get(name, next((v for k, v in fields.items() if k.startswith(plain)), None))
+            if value is not None:
+                text = f"{value:.4g}" if isinstance(value, float) else str(value)
+                return f"The file gives: {plain} {text} {unit}".strip() + "."
+            told = f" The acquisition reads: {case.assessment.acquisition}." if case.assessment.acquisition else ""
+            return f"The file does not give the {plain}.{told}"
+    return ""
+
+
+def advice(case: Case) -> str:
+    """Whether another value of a setting would help: quoted from the remedies, never a bare yes or no."""
+    for forms, (_, plain, _, modalities) in SETTINGS.items():
+        if case.says(*forms) and case.modality not in modalities:
+            return f"{_no_setting(case, plain)} {remedy(case)}"
+    if case.says("how much", "what value", "how many") and any(case.says(*forms) for forms in SETTINGS):
+        return f"I cannot tell by how much from the assessment. {remedy(case)}"
+    if case.says("should", "would") and (named := [row[1] for forms, row in SETTINGS.items() if case.says(*forms)]):
+        return f"{remedy(case)} Whether another {' or '.join(named)} helps further, I cannot tell from the assessment."
+    return ""
+
+
+def less_dose(case: Case) -> str:
+    if case.modality not in (*XRAYS, "pet"):
+        return f"{vocab.MODALITY_NAMES[case.modality]} uses no ionising radiation: there is no dose to lower."
+    noisy = next((one for one in case.found if "noise" in one.kind or one.kind == "quantum_mottle"), None)
+    now = f"{_capital(_finding(noisy))} was found already" if noisy else "No noise was found"
+    return (
+        f"A lower dose means more noise. {now}; {_small(verdict(case))} "
+        "Iterative or learned reconstruction and automatic exposure control save dose; how far yours may go down I "
+        "cannot tell from one image."
+    )
+
+
+def listing(case: Case) -> str:
+    if not case.found:
+        return f"{CLEAN}: the score is {_score(case)} of 4 and the verdict is {case.line.verdict}."
+    count = DIGITS[len(case.found)] if len(case.found) < len(DIGITS) else str(len(case.found))
+    rows = "; ".join(f"{_finding(one)} ({lines.item(one).place})" for one in case.found)
+    return f"{count} finding{'' if len(case.found) == 1 else 's'}: {rows}."
+
+
+def presence(case: Case) -> str:
+    if not case.named:
+        return ""
+    told = []
+    for kind in case.named[:3]:
+        one = next((found for found in case.found if found.kind == kind), None)
+        told.append(
+            f"Yes, {_finding(one)}: {lines.item(one).place}." if one else f"No {vocab.KIND[kind].plain} was found."
+        )
+    return " ".join(told)
+
+
+def place(case: Case) -> str:
+    """To a comparison of sides or regions, and to what a finding covers."""
+    if not case.found:
+        return f"{CLEAN}, so no region stands out."
+    rows = "; ".join(f"{_finding(one)}: {lines.item(one).place}" for one in case.found[:3])
+    return f"{rows[:1].upper()}{rows[1:]}. More about regions, or a percentage of them, I cannot tell."
+
+
+def hidden(case: Case) -> str:
+    if not case.found:
+        return f"{CLEAN} that could hide anything."
+    one = next((found for found in case.found if found.kind in case.named), None if case.named else case.found[0])
+    if one is None:
+        return ""
+    return (
+        f"{_capital(_finding(one))} ({lines.item(one).place}): {one.impact}. I do not outline organs: "
+        "please judge at that place what it covers."
+    )
+
+
+def slices(case: Case) -> str:
+    rows = case.assessment.slices
+    if int(case.assessment.source.get("slices", 1)) < 2 or not rows:
+        return "This is a single image: there are no slices to compare."
+    ordered = sorted(rows, key=lambda row: row["score"])
+    best = case.says("best")
+    first = ordered[-1] if best else ordered[0]
+    word = "best" if best else "worst"
+    return (
+        f"Slice {int(first['index']) + 1} is the {word}, with a score of {vocab.score_text(first['score'])} of 4; the "
+        f"slices lie between {vocab.score_text(ordered[0]['score'])} and {vocab.score_text(ordered[-1]['score'])}."
+    )
+
+
+def warnings(case: Case) -> str:
+    told = " ".join(f"{text.rstrip('.')}." for text in case.assessment.warnings)
+    return told or "The assessment has no warning: no slice was found missing, and nothing else."
+
+
+def remedy(case: Case) -> str:
+    if not case.found:
+        return f"{CLEAN}, so nothing has to be changed."
+    rows = [f"against {_finding(one)}: {one.remedy}" for one in case.found[:3]]
+    return f"{_capital('; '.join(rows))}."
+
+
+def repeat(case: Case) -> str:
+    told = {
+        "reject": "On quality grounds, yes",
+        "usable": "Quality alone does not force a repeat, but reading is limited",
+        "good": "Not because of its quality",
+    }[case.line.verdict]
+    return f"{told}: {_small(verdict(case))} Whether to repeat it is your decision."
+
+
+def summary(case: Case) -> str:
+    one = case.found[0] if case.found else None
+    tail = f" Effect: {one.impact}. Remedy: {one.remedy}." if one else ""
+    return f"{_capital(_scene(case))}: {_small(verdict(case))}{tail}"
+
+
+def fitness(case: Case) -> str:
+    """Never a bare yes: what the image is fit for is decided by who reads it."""
+    if wrong := _elsewhere(case):
+        return wrong
+    low, high = case.line.interval
+    effect = f" {_capital(case.found[0].impact)}." if case.found else ""
+    level = vocab.score_word(case.line.score)
+    return (
+        f"The verdict is {case.line.verdict}, with a score of {_score(case)} of 4 (interval {low:.1f} to {high:.1f}), "
+        f"nearest to '{level}'{_because(case)}.{effect} {YOURS}"
+    )
+
+
+def anatomy(case: Case) -> str:
+    fact = case.assessment.anatomy
+    name = vocab.MODALITY_NAMES[case.modality]
+    if fact.value is None:
+        return f"It is a {name} image; the body part was not recognised."
+    how = {"header": "as the file says", "user": "as you said"}.get(fact.from_, f"recognised at {fact.confidence:.0%}")
+    probably = "probably " if fact.from_ == "image" and fact.confidence < SURE else ""
+    told = f"It is {name}, {probably}{fact.value} ({how.replace('%', ' %')})."
+    return (
+        told if fact.from_ == "user" else f"{told} If that is wrong, put it right under Acquisition and assess again."
+    )
+
+
+def strengths(case: Case) -> str:
+    good = [entry for entry in case.line.overall.split(", ") if entry.rsplit(" ", 1)[-1] in ("good", "fair", "low")]
+    if not good:
+        return f"Nothing stands out as good: {_small(verdict(case))}"
+    words = ", ".join(f"{word} {name}" for name, word in (entry.split(" ", 1) for entry in good))
+    return f"{_capital(words)}; {_small(verdict(case))}"
+
+
+def restoring(case: Case) -> str:
+    return "Try it under Restore: the restored image is assessed again, so that its score says whether it helped."
+
+
+def hello(case: Case) -> str:
+    return "Hello. " + helped(case)
+
+
+def helped(case: Case) -> str:
+    return (
+        "Ask about the quality of this image: score, verdict, findings and where they are, measured numbers, cause, "
+        "effect and remedy."
+    )
+
+
+def noted(case: Case) -> str:
+    return "Good. Ask again whenever you like."
+
+
+def unclear(case: Case) -> str:
+    return "I did not understand that. " + helped(case)
+
+
+def again(case: Case) -> str:
+    return case.history[-1][1] if case.history else helped(case)
+
+
+def unknown(case: Case) -> str:
+    return UNKNOWN
+
+
+def _score(case: Case) -> str:
+    return vocab.score_text(case.line.score)
+
+
+def _because(case: Case) -> str:
+    if not case.found:
+        return "; no degradation was found"
+    return f", {'because of' if case.line.verdict != 'good' else 'despite'} {_finding(case.found[0])}"
+
+
+def _finding(one: Finding) -> str:
+    return f"{one.severity} {vocab.KIND[one.kind].plain}"
+
+
+def _measured(one: Measurement) -> str:
+    value = lines.measured([one]).split(" (expected")[0]
+    if not one.expected:
+        return f"{_capital(value)}; no range is expected of it."
+    state = {True: "within", False: "outside", None: "to be compared with"}[one.within]
+    return f"{_capital(value)}, {state} the expected {one.expected}."
+
+
+def _chance(case: Case) -> str:
+    share = case.assessment.reject_probability
+    return "" if share is None else f"Probability of a reject: {100 * share:.0f} %."
+
+
+def _no_setting(case: Case, plain: str) -> str:
+    return f"There is no {plain} in {vocab.MODALITY_NAMES[case.modality]}."
+
+
+def _elsewhere(case: Case) -> str:
+    """That the organ in question is not in the image; "" when it may be."""
+    fact = case.assessment.anatomy
+    sure = fact.value is not None and (fact.from_ != "image" or fact.confidence >= SURE)
+    parts = [(word, shown) for words, shown in ORGANS.items() for word in words.split() if case.says(word)]
+    if not sure or not parts or any(fact.value in shown for _, shown in parts):
+        return ""
+    scene, other = _scene(case).split(",")[0], parts[0][1][0]
+    return f"This is {article(scene)} {scene}: it does not show the {other}. Its own verdict is {case.line.verdict}."
+
+
+def _scene(case: Case) -> str:
+    return lines.spoken_scene(case.line.image)
+
+
+def article(noun: str) -> str:
+    return "an" if noun[:1] in "aeioAEIO" or noun.startswith(("MR ", "X-ray")) else "a"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _small(text: str) -> str:
+    return text[:1].lower() + text[1:]

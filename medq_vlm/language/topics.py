@@ -1,0 +1,170 @@
+"""Which questions are answered from the structured result alone: one literal table, the first match answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from medq_vlm.language import facts
+from medq_vlm.language.case import Case
+from medq_vlm.language.guard import polished
+from medq_vlm.schema import Assessment
+
+ENGLISH_ONLY = "I answer in English only."
+STRANGE = (
+    "der die das ist wie wo warum was bild bitte und nicht ich sind gut deutsch auf hat kann soll muss artefakt "
+    "welche welcher le la les est quel quelle pourquoi image-ci et une un dans probleme comment je vous il "
+    "el los las que por qué cual imagen como es una"
+)
+USUAL = "the is are what why how this image and of it which where does can"
+FOREIGN, ENGLISH = frozenset(STRANGE.split()), frozenset(USUAL.split())
+PEOPLE = (
+    "(?:the |my |our |a )?(?:techs?|techno|technologists?|technicians?|mtra?|radiographers?|sonographers?|operators?)"
+)
+THE = "(?:the |its |your |my |this |a |an |overall |total |quality |image |90 ?%? )*"
+ORGAN = "head|brain|chest|lungs?|heart|abdomen|liver|spine|hip|pelvis|knee|breast|retina|eye|skin|hand|foot"
+LONGEST = 15  # words: a longer question asks for more than one thing
+CLINICAL = re.compile(
+    r"\b(?:cancer\w*|tumou?rs?|diseases?|diagnos(?:e|is) (?:is|of|for)|prognosis|malignan\w*|benign|melanoma"
+    r"|pregnan\w*|fetal|weight"
+    r"|heparin|drugs?|apixaban|tamoxifen|ablation|injections?|screening|colonoscop\w*|biops\w+|aspects|fazekas"
+    r"|bi-?rads"
+    r"|an(?:a)?esth\w*|ti-?rads|pi-?rads|deauville|wells|agatston|girl|boy|baby|euro|poem|joke|antibiotic\w*"
+    r"|surgery|he has|she has|does (?:he|she)"
+    r"|follow-?up (?:in|after)|word for word|name of|whose)\b"
+)  # words that no quoted sentence answers: scope.py decides
+
+
+@dataclass(frozen=True)
+class Topic:
+    """Questions whose plain words match `pattern`, unless they match `but`."""
+
+    pattern: str
+    answer: Callable[[Case], str]
+    whole: bool = False  # the pattern is the whole question, but for politeness
+    but: str = r"(?!)"
+
+
+TOPICS: tuple[Topic, ...] = (
+    Topic(r"(?:hello|hi|hey|good (?:morning|evening|afternoon|day)|greetings)(?: there| medq)?", facts.hello, True),
+    Topic(r"(?:help|help me|what can you do|what can i ask(?: you)?)", facts.helped, True),
+    Topic(r"(?:ok|okay|fine|alright|all right|got it|i see|understood|great|cool)", facts.noted, True),
+    Topic(r"(?:|(?:asdf|qwer|zxcv|hjkl|yxcv|jkl)\w*|[\d.]+)", facts.unclear, True),
+    Topic(r"(?:(?:repeat|say) (?:that|your answer|yourself|the answer)(?: again| once more)?|say again|pardon"
+          r"|come again)", facts.again, True),
+    Topic(r"^(?:but )?(?:the|your|its) score (?:says|is|was) \d", facts.claimed_score, but=r"^what"),
+    Topic(r"\bscore(?: of)? [0-4](?:\.\d)? mean|\bmeans? a score of|(?:what does|explain|how does) " + THE +
+          r"(?:score|scale|number) (?:mean|work)|\bscore\b.* what it means|what (?:does|do) " + THE + r"scores? mean",
+          facts.scale),
+    Topic(r"(?:what(?:s| is| was)?|give(?: me)?|tell(?: me)?|show(?: me)?|how (?:high|good) is|and)? ?" + THE +
+          r"scores?(?: for| of)?(?: " + THE + r"(?:scan|study|picture|image))?|what score did it get|quality grade"
+          r"|(?:what is |whats )?the number", facts.score, True),
+    Topic(r"\b(?:in |with )?(?:just )?one word\b|^(?:is (?:it|this(?: image)?) )?good or bad$", facts.one_word),
+    Topic(r"(?:what(?:s| is| was)?|give(?: me)?|tell(?: me)?)? ?" + THE + r"verdict(?: then)?", facts.verdict, True),
+    Topic(r"\b(?:thresholds?|cut-?offs?|limits?|bounds?|borders?) (?:for|of|between) " + THE +
+          r"(?:verdicts?|reject\w*|usable|good)\b|\bdifference between (?:good|usable|reject)\b"
+          r"|\bwhen (?:is|do you|would you) .*\breject", facts.limits),
+    Topic(r"\b(?:probability|chance|likelihood|percent\w*|odds|how likely)\b.*\breject", facts.chance),
+    Topic(r"\b(?:90 ?%? )?(?:confidence )?interval\b|^(?:and )?how (?:sure|confident|certain"
+          r"|reliable) (?:are you|is (?:it|that|"
+          + THE + r"(?:score|number|result|judge?ment|verdict|assessment)))\b|\bhow (?:certain|sure"
+          r"|reliable) is your\b"
+          r"|\buncertaint(?:y|ies)\b of " + THE + r"score|\bpercentage are you sure|\berror bars?\b"
+          r"|\byour assessment (?:is|be) wrong|^is (?:this|the|that) finding certain", facts.interval,
+          but=r"\b(?:interval between|inter-slice|time interval|interval cancer|follow)"),
+    Topic(r"\bpercentile\b|\b(?:better|worse|higher|lower) than (?:most|others|usual|normal|typical|the rest"
+          r"|an? (?:usual|"
+          r"typical|average|normal)|(?:the )?average)|\bcompared? (?:to|with) (?:others|other (?:images|scans)|the "
+          r"(?:average|reference))|\bhow does (?:it|this(?: image)?) (?:rank|compare)$", facts.rank),
+    Topic(r"\b(?:lower|reduce|cut|halve|less|decrease)\w* " + THE + r"(?:radiation |ct )?dose\b", facts.less_dose,
+          but=r"\bnoise\b.*\bdose noise"),
+    Topic(r"\b(?:raise|increase|lower|reduce|higher|more|less|would|should|by how much)\b", facts.advice),
+    Topic(r".*", facts.measured),
+    Topic(r"^(?:give|show|tell|what are|list)?(?: me| us)?(?: all)? ?(?:the |your )?(?:numbers?|measurements"
+          r"|measured values|metrics)"
+          r"(?: behind it)?$", facts.numbers),
+    Topic(r".*", facts.setting),
+    Topic(r"\b(?:list|name|enumerate)\b.*\b(?:findings?|problems?|artefacts?|degradations?|issues?|defects?"
+          r"|everything you"
+          r" found)\b|^how many (?:findings|problems|artefacts|degradations|issues|defects)"
+          r"|^list everything", facts.listing,
+          but=r"\b(?:types|able|patholog\w+|clinical|medical|differential|abnormal\w*)\b"),
+    Topic(r"\b(?:which|what|whats|the)\b.*\b(?:slices?|frames?)\b.*\b(?:worst|best|poorest|bad|trust)\b"
+          r"|\b(?:worst|best|poorest) (?:slice|frame)\b", facts.slices),
+    Topic(r"\b(?:missing|lost) slices?\b|\bslices? (?:are |is )?(?:missing|lost)\b|\bslices? .*\bmissing$"
+          r"|\b(?:any|the|what) warnings?\b|^warnings?$|\bis (?:it|the (?:series|volume"
+          r"|stack)) complete$", facts.warnings),
+    Topic(r"\b(?:tell|say to|inform|instruct|advise) " + PEOPLE + r"\b|\b(?:should|can|could|must) " + PEOPLE +
+          r" (?:do|chn?ange|improve)|\b" + PEOPLE + r" (?:should|could|can) (?:do|change)", facts.remedy,
+          but=r"\bpatient has|diagnos"),
+    Topic(r"^(?:should|shld|must|do|does|would|shall|is)\b.*\b(?:repeat(?:ed)?|rescan(?:ned)?|retake"
+          r"|redo)\b(?: " + THE +
+          r"(?:scan|image|study|sequence|exam|acquisition|pt|patient|it))?|^(?:repeat|rescan|retake|redo)(?: it)?$",
+          facts.repeat, but=r"\b(?:biops\w+|psa|test\w*|troponin|culture|blood|mammogram|screening|year\w*"
+          r"|weeks?|months?"
+          r"|next time|better|how|ecg|lab|follow|treatment|surgery|dilation|contrast|dose|healing|drug)\b"),
+    Topic(r"^(?:please |can you )?(?:summari[sz]e(?: (?:it|this|that|the (?:result|assessment|quality)))?"
+          r"|sum (?:it )?up|tldr"
+          r"|in short|in brief|(?:one sentence )?summary)(?: (?:in|with) (?:one|a|two"
+          r"|few) sentences?)?$", facts.summary),
+    Topic(r"^(?:and |but |so )?(?:does|do|is|could|can|will|would)\b.*\b(?:artefact\w*|noise|motion|streaks?|it"
+          r"|blur)\b.*"
+          r"\b(?:hide|hides|hiding|obscure|mask|cover)\b", facts.hidden, but=r"\b(?:tumou?r|cancer|disease|ask"
+          r"|find)\b"),
+    Topic(r"\bgood enough (?:for|to) (?!.*\brepaired)|\b(?:can|could) (?:i|we) (?:still )?(?:see|measure"
+          r"|look for) .*\b"
+          r"(?:mm|nodules?|microcalc\w*|here|on this|in th\w*s?)\b|\bgood enough to\b|^(?:so )?(?:is )?(?:it|this)"
+          r"(?: image| scan)? (?:is )?(?:of )?diagnostic\b|\bfit for \w+ ?\w*$", facts.fitness,
+          but=r"\b(?:repaired|surgery|drive|he|she|patient|operate|fleischner|f/u|diagnos\w+ of|tell me)\b"),
+    Topic(r"\bwrong (?:body part|organ|anatomy|modality)\b|^(?:which|what) (?:body part|organ|anatomy|modality"
+          r"|part of the body)"
+          rf"\b|^is (?:it|this) (?:a |an |the )?(?:{ORGAN})(?: or (?:a |an |the )?(?:{ORGAN}))?$"
+          rf"|^are you sure (?:it|this|that)"
+          rf"(?: is|s) (?:a |an |the )?(?:{ORGAN})\b", facts.anatomy, but=r"\b(?:affected|involved|tissue)\b"),
+    Topic(r"^(?:(?:is|are) there (?:any |an |a |some )?|any )[\w-]+(?: [\w-]+)?(?: (?:in it|in (?:it|this"
+          r"|the)(?: image)?|here"
+          r"|present|visible))?$", facts.presence, but=r"\b(?:or|and|else|other|artefacts?)\b"),
+    Topic(r"\b(?:can|could|does|will|would) (?:the )?restor\w+ (?:fix|help|remove|improve|repair)\b", facts.restoring),
+    Topic(r"^whats? (?:is )?good about\b|^(?:what are )?(?:the |its )?strengths$|^anything good\b", facts.strengths),
+    Topic(r"\bworst (?:region|area|part|spot|place|location)\b|\b(?:left|right|upper|lower|top|bottom) (?:side"
+          r"|half|part) "
+          r"(?:worse|better)\b|^is the (?:upper|lower|left|right)(?: left| right)? (?:\w+ )?affected", facts.place),
+    Topic(r"^what window\b|\bcontrast agent help|^(?:which|what) (?:scanner|vendor|coil|software"
+          r"|machine) (?:was|took|made)\b|\bmsv too (?:much|high)\b",
+          facts.unknown),
+)  # fmt: skip
+POLITE = re.compile(
+    r"^(?:(?:please|pls|and|so|but|could you|can you|would you|well|then|now) )+|(?: (?:please|pls|then|now))+$"
+)
+
+
+def plain(question: str) -> str:
+    """Small words without apostrophes or punctuation, spelled as the table spells them."""
+    lower = question.lower().replace("\u2019", "'").replace("'", "")
+    lower = lower.replace("artifact", "artefact").replace("color", "colour")
+    return " ".join(word.strip(".-") for word in re.findall(r"[\w%./-]+", lower) if word.strip(".-"))
+
+
+def told(assessment: Assessment, question: str, history: Sequence[tuple[str, str]] = ()) -> str:
+    """The answer to a question of the table, "" for any other. The assessment must be assessable."""
+    asked = plain(question)
+    if CLINICAL.search(asked) or len(asked.split()) > LONGEST:
+        return ""
+    bare = POLITE.sub("", asked)
+    case = Case(assessment, asked, history)
+    for topic in TOPICS:
+        if topic.whole:
+            hit = re.fullmatch(topic.pattern, bare) or re.fullmatch(topic.pattern, asked)
+        else:
+            hit = re.search(topic.pattern, bare)
+        if hit and not re.search(topic.but, asked) and (answer := topic.answer(case)):
+            return polished(answer)
+    return ""
+
+
+def foreign(question: str) -> bool:
+    """Whether a question is German, French or Spanish rather than English."""
+    words = plain(question).split()
+    strange = sum(word in FOREIGN for word in words)
+    return strange >= 2 and strange > sum(word in ENGLISH for word in words)

@@ -1,0 +1,134 @@
+"""What the result alone can answer is quoted from it, without the language model; anything else is left to it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from eval import clinician, scope_questions
+from medq_vlm.language import guard, topics
+from medq_vlm.language import line as lines
+from medq_vlm.report.describe import describe
+from medq_vlm.schema import Measurement, Recognised
+from tests import assessments
+from training import train_scope
+
+NOISY = assessments.assessed(1.7, (assessments.NOISE, assessments.METAL))
+CLEAN = assessments.assessed(3.1)
+LOUD = Measurement("noise_sd", 0.077, "range", "lower", "<= 0.04")
+MR = replace(
+    assessments.assessed(0.9, (assessments.finding("mr_motion", 2.4, "mr"),)), modality=Recognised("mr", "header", 1.0),
+    anatomy=Recognised("head", "image", 0.7), evidence=(LOUD, Measurement("snr", 8.0, "ratio", "higher", ">= 10")),
+    score_interval=(0.0, 2.8), acquisition_fields={"slice_thickness_mm": 4.0}, acquisition="Head MR",
+)  # fmt: skip
+GREETINGS = ("hello", "hi there")  # outside by the letter; a greeting is greeted
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("whats the score", "0.9 of 4"),
+        ("how confident are you", "between 0.0 and 2.8"),
+        ("how sure are you about that?", "between 0.0 and 2.8"),
+        ("what does the interval mean?", "90 %"),
+        ("what would a score of 2 mean?", "'limited interpretation', verdict usable"),
+        ("what's the threshold for reject", "reject below 1.5"),
+        ("But the score says 3.8, doesn't it?", "No: the score is 0.9"),
+        ("so it is diagnostic then?", "the verdict is reject"),
+        ("tell me in one word: good or bad", "Reject"),
+        ("what percent would be rejected", "31 %"),
+        ("is it worse than an average image?", "12 %"),
+        ("what is the SNR", "SNR 8, outside the expected >= 10"),
+        ("what is the noise SD and is that normal?", "0.077, outside the expected <= 0.04"),
+        ("noise level?", "0.077"),
+        ("is the CNR ok?", "not measured"),
+        ("slice thickness?", "slice thickness 4 mm"),
+        ("what was the TR", "does not give the repetition time"),
+        ("would a lower kVp help?", "There is no tube voltage in MR"),
+        ("should I increase mAs or kVp?", "There is no tube voltage in MR"),
+        ("how could I lower the dose and keep the quality?", "no ionising radiation"),
+        ("by how much should I raise the mA?", "no tube current"),
+        ("what should I tell my tech?", "immobilise"),
+        ("tell the technologist what to do", "immobilise"),
+        ("what should the MTRA change", "immobilise"),
+        ("list all the findings with severity", "One finding: moderate motion artefact"),
+        ("should the patient come back for a repeat?", "On quality grounds, yes"),
+        ("can i still measure a 3 mm nodule here?", "your decision"),
+        ("summarize in one sentence", "Head MR: the verdict is reject"),
+        ("what's the worst region, in percent", "whole image"),
+        ("wrong body part, that's a brain", "probably head"),
+        ("Is there an implant?", "No metal streaks were found"),
+        ("which slice is worst?", "single image"),
+        ("are slices missing?", "2 slices are missing"),
+        ("what's good about it?", "sharpness"),
+        ("does the artefact hide the liver?", "do not outline organs"),
+        ("what window should I use?", "cannot tell"),
+        ("can restore fix it?", "under Restore"),
+        ("would thinner slices help?", "another slice thickness"),
+        ("hello", "Hello"),
+        ("asdf", "did not understand"),
+        ("ok", "Good."),
+    ],
+)
+def test_a_question_of_the_table_is_answered_from_the_result(question: str, words: str) -> None:
+    answer = topics.told(MR, question)
+    assert words.lower() in answer.lower()
+    line = lines.from_assessment(MR)
+    if "mean" in question + answer:  # what a word means is said of no image
+        return
+    assert all(guard.contradiction(part, line, "mr") is None for part in answer.split(". "))
+
+
+def test_all_findings_are_listed_and_the_slices_ranked() -> None:
+    listed = topics.told(NOISY, "list all the findings")
+    assert listed.startswith("Two findings: severe low-dose noise (") and "moderate metal streaks (" in listed
+    assert "Slice 189 is the worst" in topics.told(assessments.volume(), "which slice is the worst?")
+
+
+def test_an_image_of_another_organ_is_not_called_good_enough() -> None:
+    question = "good enough to see a small lung nodule?"
+    head = replace(CLEAN, anatomy=Recognised("head", "header", 1.0))
+    assert topics.told(head, question).startswith("This is a head CT: it does not show the chest.")
+    assert "your decision" in topics.told(CLEAN, question)
+    assert "your decision" in topics.told(replace(head, anatomy=Recognised("head", "image", 0.5)), question)
+
+
+def test_the_last_answer_is_repeated() -> None:
+    assert topics.told(MR, "please repeat that", [("why?", "Because of motion.")]) == "Because of motion."
+
+
+@pytest.mark.parametrize(
+    "question", ["Why is it poor?", "What should I change at the scanner?", "Where is the problem?", "is this cancer?",
+                 "why?", "Is it a bleed?", "is the noise severe because of the dose or because of the kernel"],
+)  # fmt: skip
+def test_other_questions_are_left_to_the_model(question: str) -> None:
+    assert topics.told(NOISY, question) == ""
+
+
+def test_no_question_out_of_scope_is_answered_by_rule() -> None:
+    rows = [*scope_questions.read(), *scope_questions.read(train_scope.QUESTIONS)]
+    answered = {words for words, outside in rows if outside and topics.told(NOISY, words)}
+    assert answered <= {*GREETINGS}
+
+
+def test_quoted_answers_pass_the_clinicians_rules() -> None:
+    quoted = [(one, topics.told(one.subject.assessment, one.words)) for one in clinician.read()]
+    judged = [(one.words, clinician.judge(one, said)) for one, said in quoted if said]
+    assert len(judged) > 15
+    assert not [words for words, judgement in judged if not judgement.passed]
+
+
+def test_other_languages_are_recognised() -> None:
+    assert topics.foreign("Bitte auf Deutsch antworten: wie gut ist das Bild?")
+    assert topics.foreign("Quel est le problème?")
+    assert not topics.foreign("Is the die in this image a problem?")
+
+
+def test_noise_measured_far_outside_is_not_called_low() -> None:
+    quiet = replace(CLEAN, attributes={**CLEAN.attributes, "noise": 0.94})
+    near = replace(quiet, evidence=(replace(LOUD, value=0.05),))
+    far = replace(quiet, evidence=(LOUD,))
+    for result, word in ((near, "low"), (far, "moderate")):
+        assert f"noise {word}" in lines.from_assessment(result).overall
+        assert f"{word} noise" in describe(result)
