@@ -114,11 +114,21 @@ def previous(room: Room, owner: Owner, study: Study) -> Study:
     return studies[place - 1]
 
 
+def why_not(study: Study | None) -> str:
+    """Why nothing can be said of a study without a result."""
+    if study is None:
+        return "Open a study and let it be assessed first."
+    if study.problem:
+        return f"There is nothing to say about {study.name}, for its assessment failed. {study.problem}"
+    return f"{study.name} is not assessed yet; ask again when it is."
+
+
 def stream(room: Room, owner: Owner, question: str, typed: bool) -> Iterator[tuple[Any, Any]]:
     """(messages, text of the question box) while an answer is written; what was not typed there leaves the box."""
     study = room.store.selected(owner)
     if study is None or study.result is None:
-        yield [_said("assistant", "Open a study and let it be assessed first.")], gr.skip()
+        asked = [_said("user", words)] if (words := clean(question)[:LONGEST_QUESTION]) else []
+        yield [*asked, _said("assistant", why_not(study))], gr.skip()
         return
     study.asked += 1
     number = study.asked

@@ -262,12 +262,12 @@ class Pages:
 
     # --- compare tab
     def choices(self, first: str | None, second: str | None, request: gr.Request) -> Values:
-        """Both lists of studies, keeping what was chosen; the last two at first."""
+        """Both lists of studies, keeping what was chosen; the last two with a result at first."""
         studies = self.room.store.studies(owner_of(request))
-        tokens = [one.token for one in studies]
+        tokens, ready = [one.token for one in studies], [one.token for one in studies if one.result]
         lists = [(label(one).replace("\n", " \u00b7 "), one.token) for one in studies]
-        first = first if first in tokens else (tokens[-2] if len(tokens) > 1 else None)
-        second = second if second in tokens else (tokens[-1] if tokens else None)
+        first = first if first in tokens else (ready[-2] if len(ready) > 1 else None)
+        second = second if second in tokens else (ready[-1] if ready else None)
         shown = self.show_pair(first, second, request)
         return gr.update(choices=lists, value=first), gr.update(choices=lists, value=second), *shown
 

@@ -40,6 +40,8 @@ def panel(study: Study | None) -> str:
     if study is None:
         return EMPTY
     result = study.result
+    if result is None and study.problem:
+        return f'<div class="mq-empty"><h3>The assessment failed</h3><p>{_e(study.problem)}</p></div>'
     if result is None:
         return '<div class="mq-empty"><h3>Not assessed yet</h3><p>The images can be viewed already.</p></div>'
     parts = [_verdict(result), _facts(result)]

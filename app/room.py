@@ -75,7 +75,9 @@ class Room:
             raise
         except Exception as error:
             study.state, study.problem = "failed", explain(error)
-            raise
+            if isinstance(error, MedQError):
+                raise
+            raise MedQError(study.problem) from error  # with its id: whoever tells it next makes no second one
         finally:
             if study.result is not None and study.stop is stop:  # of an earlier run
                 study.state = "done"
