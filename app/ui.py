@@ -73,7 +73,7 @@ def shell(name: str) -> str:
 
 def claims(names: Mapping[str, str | None]) -> list[tuple[str, str]]:
     """Entries of a list from which a person says what an image is; the first says nothing."""
-    return [("as recognised", ""), *((capital(name or word), word) for word, name in names.items())]
+    return [("as found", ""), *((capital(name or word), word) for word, name in names.items())]
 
 
 def build(room: Room) -> gr.Blocks:
