@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from app import compare
 from app.room import Room, explain
 from app.store import Owner, Study
 from medq_vlm.language.terms import kinds_in
@@ -88,6 +89,8 @@ def answer(room: Room, owner: Owner, study: Study, question: str) -> Iterator[st
         raise MedQError("Type a question first.")
     other = previous(room, owner, study) if question == COMPARE else None
     names = f"A is {study.name}, open now; B is {other.name}, the one before. " if other else ""
+    if other and other.result and study.result:
+        names += compare.not_comparable(study.result, other.result)
     so_far = ""
     with silence(study):
         try:
@@ -142,11 +145,21 @@ def previous(room: Room, owner: Owner, study: Study) -> Study:
     return studies[place - 1]
 
 
+def why_not(study: Study | None) -> str:
+    """Why nothing can be said of a study without a result."""
+    if study is None:
+        return "Open a study and let it be assessed first."
+    if study.problem:
+        return f"There is nothing to say about {study.name}, for its assessment failed. {study.problem}"
+    return f"{study.name} is not assessed yet; ask again when it is."
+
+
 def stream(room: Room, owner: Owner, question: str, typed: bool) -> Iterator[tuple[Any, Any]]:
     """(messages, text of the question box) while an answer is written; what was not typed there leaves the box."""
     study = room.store.selected(owner)
     if study is None or study.result is None:
-        yield [_said("assistant", "Open a study and let it be assessed first.")], gr.skip()
+        asked = [_said("user", words)] if (words := clean(question)[:LONGEST_QUESTION]) else []
+        yield [*asked, _said("assistant", why_not(study))], gr.skip()
         return
     study.asked += 1
     number = study.asked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medq_vlm import vocab
-from medq_vlm.report.content import ATTRIBUTE_NAMES, capital, measure_name, number, percent
+from medq_vlm.report.content import ATTRIBUTE_NAMES, capital, doubted, measure_name, number, percent
 from medq_vlm.schema import Assessment
 
 SAME_SCORE = 0.05  # differences below this are not shown as a change
@@ -14,7 +14,7 @@ Row = tuple[str, str, str, str]  # name, first, second, change
 def rows(first: Assessment, second: Assessment) -> list[Row]:
     """Score, verdict, findings, attributes and shared measurements side by side."""
     out: list[Row] = [
-        ("Score, 0 to 4", _score(first.score), _score(second.score), _change(first.score, second.score, SAME_SCORE)),
+        ("Score, 0 to 4", _score(first.score), _score(second.score), _score_change(first.score, second.score)),
         ("Verdict", first.verdict or "none", second.verdict or "none", _differs(first.verdict, second.verdict)),
         ("Probability of reject", _share(first.reject_probability), _share(second.reject_probability), ""),
     ]
@@ -46,7 +46,8 @@ def pair_sentence(first: Assessment, second: Assessment) -> str:
     gap = _shown_gap(first.score, second.score)
     scores = f"({vocab.score_text(first.score)} and {vocab.score_text(second.score)} of 4)"
     better = f"The {'second' if gap > 0 else 'first'} is better by {abs(gap):.1f}"
-    words = f"{'Both are of one quality' if abs(gap) < SAME_SCORE else better} {scores}"
+    words = not_comparable(first, second)
+    words += f"{'Both are of one quality' if abs(gap) < SAME_SCORE else better} {scores}"
     for name, one, other in (("first", first, second), ("second", second, first)):
         known = {f.kind for f in other.findings}
         alone = ", ".join(vocab.KIND[f.kind].plain for f in one.findings if f.kind not in known)
@@ -55,8 +56,18 @@ def pair_sentence(first: Assessment, second: Assessment) -> str:
 
 
 def _shown_gap(first: float, second: float) -> float:
-    """Second minus first as a reader would work it out from the page, where scores have one decimal."""
-    return round(second, 1) - round(first, 1)
+    """Second minus first as a reader would work it out from the page, to one decimal like the scores there."""
+    return round(float(vocab.score_text(second)) - float(vocab.score_text(first)), 1)
+
+
+def not_comparable(first: Assessment, second: Assessment) -> str:
+    """A sentence with a space behind it where two images show different things; "" where they may be compared."""
+    pairs = ((first.modality, second.modality), (first.anatomy, second.anatomy))
+    for one, other in pairs:
+        if one.value and other.value and one.value != other.value and not (doubted(one) or doubted(other)):
+            a, b = (vocab.MODALITY_NAMES.get(fact.value or "", fact.value or "") for fact in (one, other))
+            return f"Not comparable: the first is {a}, the second {b}; the scores are of different images. "
+    return ""
 
 
 def sentence(first: Assessment, second: Assessment) -> str:
@@ -76,7 +87,7 @@ def sentence(first: Assessment, second: Assessment) -> str:
 
 
 def _score(value: float | None) -> str:
-    return "none" if value is None else vocab.score_text(value, 2)
+    return "none" if value is None else vocab.score_text(value)
 
 
 def _share(value: float | None) -> str:
@@ -87,7 +98,12 @@ def _differs(first: str | None, second: str | None) -> str:
     return "" if first == second else "changed"
 
 
+def _score_change(first: float | None, second: float | None) -> str:
+    gap = 0.0 if first is None or second is None else _shown_gap(first, second)
+    return "" if abs(gap) < SAME_SCORE else f"{gap:+.1f}"
+
+
 def _change(first: float | None, second: float | None, least: float) -> str:
     if first is None or second is None or abs(second - first) < least:
         return ""
-    return f"{second - first:+.2f}" if least < 1 else f"{second - first:+.0f}"
+    return f"{second - first:+.1f}" if least < 1 else f"{second - first:+.0f}"

@@ -111,16 +111,22 @@ class Engine:
         pair = (first.encoded, first.result), (second.encoded, second.result)
         yield from self._spoken(lambda: self.medq.compare(*pair))
 
-    def assess(self, study: Study, acquisition: str | None = None) -> Iterator[Step]:
+    def assess(self, study: Study, acquisition: str | None = None, anatomy: str | None = None) -> Iterator[Step]:
         """Assess and say how far it is after every slice; the last step holds the result.
 
+        `acquisition` and `anatomy` are a person's words, and the study's modality may be a person's choice.
         Closing the iterator, or `study.stop`, ends the work after the slice at hand. Raises Stopped or MedQError.
         """
 
         def work(progress: Progress) -> Step:
-            sample = study.sample if acquisition is None else replace(study.sample, acquisition=acquisition)
+            sample = study.sample
+            told = {"modality": study.modality, "anatomy": anatomy, "acquisition": acquisition}
+            sample = replace(sample, **{name: words for name, words in told.items() if words is not None})  # type: ignore[arg-type]
             encoded = self.guarded(lambda: self.medq.encode(sample, progress))
             result = self.guarded(lambda: self.medq.assess_encoded(encoded))
+            for name in ("modality", "anatomy"):
+                if told[name] is not None:
+                    result = replace(result, **{name: replace(getattr(result, name), from_="user")})
             return Step(sample.slices, sample.slices, 0.0, result, encoded)
 
         yield from self._steps(study.fresh_stop(), work)

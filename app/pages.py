@@ -110,14 +110,21 @@ class Pages:
         if not done:  # Gradio clears the outputs of an event that says nothing
             yield (KEEP,) * 10
 
-    def rerun(self, description: str, request: gr.Request) -> Iterator[Values]:
-        """Assess the shown study with the description in the box and say what changed."""
+    def rerun(self, description: str, modality: str, anatomy: str, request: gr.Request) -> Iterator[Values]:
+        """Assess the shown study with the description in the box and what a person says it is; say what changed."""
         owner = owner_of(request)
         study = self.room.store.selected(owner)
         if study is None:
             yield (KEEP, panel.notice("Open a study first.", "error"), *[KEEP] * 8)
             return
+        study.modality = modality if modality in vocab.MODALITIES else None
+        study.anatomy = anatomy if anatomy in vocab.ANATOMIES else None
         yield from self._assess(owner, study, description, Way("", 0, study.sample.slices, time.monotonic()))
+
+    def claims(self, request: gr.Request) -> Values:
+        """What a person said of the shown study: modality, anatomy."""
+        study = self.room.store.selected(owner_of(request))
+        return (study.modality or "", study.anatomy or "") if study else ("", "")
 
     def _assess(self, owner: Owner, study: Study, description: str | None, way: Way) -> Iterator[Values]:
         plain = f"{way.words}Assessing {html.unescape(study.name)}"
@@ -262,12 +269,12 @@ class Pages:
 
     # --- compare tab
     def choices(self, first: str | None, second: str | None, request: gr.Request) -> Values:
-        """Both lists of studies, keeping what was chosen; the last two at first."""
+        """Both lists of studies, keeping what was chosen; the last two with a result at first."""
         studies = self.room.store.studies(owner_of(request))
-        tokens = [one.token for one in studies]
+        tokens, ready = [one.token for one in studies], [one.token for one in studies if one.result]
         lists = [(label(one).replace("\n", " \u00b7 "), one.token) for one in studies]
-        first = first if first in tokens else (tokens[-2] if len(tokens) > 1 else None)
-        second = second if second in tokens else (tokens[-1] if tokens else None)
+        first = first if first in tokens else (ready[-2] if len(ready) > 1 else None)
+        second = second if second in tokens else (ready[-1] if ready else None)
         shown = self.show_pair(first, second, request)
         return gr.update(choices=lists, value=first), gr.update(choices=lists, value=second), *shown
 

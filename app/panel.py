@@ -40,15 +40,17 @@ def panel(study: Study | None) -> str:
     if study is None:
         return EMPTY
     result = study.result
+    if result is None and study.problem:
+        return f'<div class="mq-empty"><h3>The assessment failed</h3><p>{_e(study.problem)}</p></div>'
     if result is None:
         return '<div class="mq-empty"><h3>Not assessed yet</h3><p>The images can be viewed already.</p></div>'
-    parts = [_verdict(result), _facts(result)]
+    parts = [_verdict(result), _facts(result), warnings(result.warnings)]
     if result.assessable:
         parts.append(_findings(result, study.review))
     parts += [_review(result, study.review), _downloads(study)]
     if result.assessable:
         parts += [_attributes(result), _details("Description", f"<p>{_e(result.description)}</p>")]
-    parts += [warnings(result.warnings), _details("Measurements", _measures(result.evidence)), _versions(result)]
+    parts += [_details("Measurements", _measures(result.evidence)), _versions(result)]
     return f'<section class="mq-panel" data-study="{_e(study.token)}">{"".join(parts)}</section>'
 
 
@@ -115,7 +117,8 @@ def _finding(number: int, finding: Finding, review: Review) -> str:
             *((name, _e(content.capital(value))) for name, value in
               (("Cause", finding.cause), ("Impact", finding.impact), ("Remedy", finding.remedy)))]  # fmt: skip
     details = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows if value)
-    name = _e(content.capital(vocab.KIND[finding.kind].plain))
+    doubt = "possible " if finding.confidence < 0.5 else ""
+    name = _e(content.capital(doubt + vocab.KIND[finding.kind].plain))
     return (
         f'<article class="mq-finding {finding.severity}" data-kind="{finding.kind}">'
         f'<button type="button" class="mq-head" data-finding="{number - 1}" aria-expanded="{str(number == 1).lower()}" '
@@ -130,22 +133,12 @@ def _evidence(measured: Sequence[Measurement]) -> str:
     """One line for each measurement: name, value, expected range; those inside it last and quiet."""
     lines = "".join(
         f"<div{' class=mq-soft' if content.within(m) else ''}>{_e(content.capital(content.measure_name(m.name)))} "
-        f"<b>{_value(m)}</b> <span>{_range(content.expected_words(m))}</span></div>"
+        f"<b>{_e(content.measurement_value(m))}</b> <span>{_e(content.expected_words(m))}</span></div>"
         for m in content.told_evidence(measured)
     )
     if measured and all(content.within(m) for m in measured):
         lines += f'<div class="mq-soft">{_e(content.capital(content.MODEL_ALONE))}.</div>'
     return lines
-
-
-def _value(measured: Measurement) -> str:
-    """The value with its unit; a ratio or a fraction has none worth reading."""
-    unit = "" if measured.unit in ("ratio", "fraction") else measured.unit
-    return _e(f"{content.number(measured.value)} {unit}".strip())
-
-
-def _range(expected: str) -> str:
-    return _e(expected.replace("<=", "\u2264").replace(">=", "\u2265"))
 
 
 def _chips(kind: str, review: Review) -> str:
@@ -208,8 +201,8 @@ def _attributes(result: Assessment) -> str:
 
 def _measures(measured: Sequence[Measurement]) -> str:
     rows = "".join(
-        f"<tr><td>{_e(content.capital(content.measure_name(m.name)))}</td><td>{_value(m)}</td>"
-        f"<td>{_range(m.expected)}</td></tr>"
+        f"<tr><td>{_e(content.capital(content.measure_name(m.name)))}</td><td>{_e(content.measurement_value(m))}</td>"
+        f"<td>{_e(content.range_words(m))}</td></tr>"
         for m in measured
     )
     head = "<tr><th>Measure</th><th>Value</th><th>Expected</th></tr>"

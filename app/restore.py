@@ -21,6 +21,7 @@ from medq_vlm.report.content import capital, number, percent
 from medq_vlm.report.residual import full_scale, residual_png
 from medq_vlm.schema import Assessment, MedQError
 
+LITTLE = 0.15  # of score: too little to be a help
 NO_STUDY = "Open a study in the reading tab first."
 
 
@@ -96,6 +97,8 @@ def facts(study: Study | None) -> str:
             f'{study.token}/export/restored" title="Image, change and record; no header, no patient">Download</a></nav>'
         )
     told = [words for words in made.warnings if words != restoring.DERIVED]
+    if not made.unchanged and not helped(treated.before, treated.after):
+        told.insert(0, f"By its score the restoration did not help: the image is {treated.after.verdict} as before.")
     parts.append(panel.warnings([*told, *restoring.score_warnings(treated.before, treated.after)]))
     if not made.unchanged:
         parts.append(
@@ -103,6 +106,13 @@ def facts(study: Study | None) -> str:
             "of the original: <code>medq restore</code>.</p>"
         )
     return f'<section class="mq-panel">{"".join(parts)}</section>'
+
+
+def helped(before: Assessment, after: Assessment) -> bool:
+    """Whether the verdict or the shown score is better than before; what was good already need not be."""
+    if before.score is None or after.score is None or before.verdict != after.verdict or before.verdict == "good":
+        return True
+    return float(vocab.score_text(after.score)) - float(vocab.score_text(before.score)) > LITTLE
 
 
 def _score(name: str, one: Assessment) -> str:
@@ -120,7 +130,7 @@ def _changes(study: Study, treated: Treated) -> str:
     judged = treated.restored.justification
     spots = restoring.regions(made.residual)[:3]
     places = "; ".join(
-        f"x {box[0]} to {box[2]}, y {box[1]} to {box[3]}"
+        f"columns {box[0] + 1} to {box[2]}, rows {box[1] + 1} to {box[3]}"
         + (f", slice {spot['slice'] + 1}" if study.sample.slices > 1 else "")
         for spot in spots
         for box in [spot["box"]]
@@ -128,11 +138,11 @@ def _changes(study: Study, treated: Treated) -> str:
     rows = [
         ("Treated", capital(", ".join(vocab.KIND[kind].plain for kind in made.treated))),
         ("Led by", "your description" if treated.by_person else "the findings"),
-        ("Change", f"rms {number(change['rms'])} {unit}".strip()
+        ("Change", f"{number(change['rms'])} {unit or 'grey levels'} on average (rms)"
          + f"; {percent(change['changed_share'])} of the pixels by more than 1\u00a0% of the range"),
-        ("Most of it", places),
-        ("Justified", f"{100 * judged.change_share:.1f}\u00a0% of the range; the findings justify "
-         f"{100 * judged.allowed_share:.1f}\u00a0%"),
+        ("Changed most", places),
+        ("Bounds", f"changed by {100 * judged.change_share:.1f}\u00a0% of the value range; as severe as the findings "
+         f"are, up to {100 * judged.allowed_share:.1f}\u00a0% is to be expected"),
     ]  # fmt: skip
     return "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in rows if value)
 

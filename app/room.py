@@ -15,7 +15,7 @@ from app.intake import Reader, Unread, UploadLimits, take
 from app.store import Owner, Store, Study, Treated
 from medq_vlm import phantoms
 from medq_vlm.degrade.sample import degrade_sample
-from medq_vlm.io import examples
+from medq_vlm.io import examples, terms
 from medq_vlm.report.content import clean
 from medq_vlm.schema import ImageSample, IngestError, MedQError
 
@@ -58,13 +58,19 @@ class Room:
         return self.store.add(owner, name, example(name))
 
     def assess(self, study: Study, description: str | None = None) -> Iterator[Step]:
-        """Assess a study and keep the result. A description is cut to a sane length; None keeps the header's."""
+        """Assess a study and keep the result. A description is cut to a sane length; None keeps the header's.
+
+        The anatomy is what a person chose, else what the words of a new description name, else the header's.
+        """
+        anatomy = study.anatomy
         if description is not None:
             description = clean(description)[:LONGEST_DESCRIPTION]
+            if description != study.sample.acquisition:
+                anatomy = anatomy or terms.anatomy_in(description)
         stop = study.fresh_stop()
         study.state, study.problem = "assessing", ""
         try:
-            for step in self.engine.assess(study, description):
+            for step in self.engine.assess(study, description, anatomy):
                 if step.result is not None:
                     study.before, study.result, study.encoded = study.result, step.result, step.encoded
                     study.state = "done"
@@ -75,7 +81,9 @@ class Room:
             raise
         except Exception as error:
             study.state, study.problem = "failed", explain(error)
-            raise
+            if isinstance(error, MedQError):
+                raise
+            raise MedQError(study.problem) from error  # with its id: whoever tells it next makes no second one
         finally:
             if study.result is not None and study.stop is stop:  # of an earlier run
                 study.state = "done"

@@ -66,6 +66,8 @@ class Study:
     sample: ImageSample
     result: Assessment | None = None
     encoded: EncodedImage | None = None  # what the scorer says of each slice: the chat asks it again and again
+    modality: str | None = None  # what a person says it is, None: what the header says, or the image
+    anatomy: str | None = None
     before: Assessment | None = None  # the result before the last "assess again"
     treated: Treated | None = None  # the last restoration
     restoring: threading.Lock = field(default_factory=threading.Lock)  # held while one is made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from app import restore as restoring
 from app.engine import AT_ONCE
 from app.pages import Pages
 from app.room import EXAMPLES, LONGEST_DESCRIPTION, LONGEST_LEAD, Room
+from medq_vlm import vocab
+from medq_vlm.report.content import capital
 
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = ("viewer.js", "page.js", "restore.js")
@@ -68,6 +71,11 @@ def shell(name: str) -> str:
     return (STATIC / "viewer.html").read_text(encoding="utf-8").replace("NAME", name)
 
 
+def claims(names: Mapping[str, str | None]) -> list[tuple[str, str]]:
+    """Entries of a list from which a person says what an image is; the first says nothing."""
+    return [("as found", ""), *((capital(name or word), word) for word, name in names.items())]
+
+
 def build(room: Room) -> gr.Blocks:
     """The whole page."""
     pages, healing = Pages(room), restoring.RestorePages(room)
@@ -106,8 +114,13 @@ def build(room: Room) -> gr.Blocks:
                             hush = gr.Button("Stop", size="sm", min_width=60, elem_id="mq-hush")
                             retry = gr.Button("Retry", size="sm", min_width=60, elem_id="mq-retry")
                     with gr.Tab("Acquisition"):
-                        described = gr.Textbox(label="Description, from the header: edit it and assess again", lines=4,
+                        described = gr.Textbox(label="Acquisition description: edit it and assess again", lines=4,
                                                max_length=LONGEST_DESCRIPTION, elem_id="mq-description")  # fmt: skip
+                        with gr.Row():
+                            modality = gr.Dropdown(claims(vocab.MODALITY_NAMES), value="", label="Modality",
+                                                   min_width=130, elem_id="mq-modality")  # fmt: skip
+                            anatomy = gr.Dropdown(claims(dict.fromkeys(vocab.ANATOMIES)), value="", label="Anatomy",
+                                                  min_width=130, elem_id="mq-anatomy")  # fmt: skip
                         again = gr.Button("Assess again with this description", variant="primary", elem_id="mq-again")
                         changed = gr.HTML(elem_id="mq-changed")
                         fields = gr.HTML(elem_id="mq-fields")
@@ -173,7 +186,8 @@ def build(room: Room) -> gr.Blocks:
         opened = example.select(pages.open_example, [example], [example, *reading], **quiet(concurrency_limit=2))  # type: ignore[arg-type]
         opened.success(pages.assess_waiting, None, reading, **quiet(**model))  # type: ignore[arg-type]
         series.input(pages.show, [series], viewing, **quiet(queue=False))  # type: ignore[arg-type]
-        again.click(pages.rerun, [described], reading, **quiet(**model))  # type: ignore[arg-type]
+        again.click(pages.rerun, [described, modality, anatomy], reading, **quiet(**model))  # type: ignore[arg-type]
+        shown.change(pages.claims, None, [modality, anatomy], **quiet(queue=False))  # type: ignore[arg-type]
         forgotten = forget.click(pages.clear, None, reading, **quiet(queue=False))  # type: ignore[arg-type]
         forgotten.then(lambda: [gr.update(visible=False)] * 2, None, [go, batch_go], **quiet(queue=False))  # type: ignore[arg-type]
 

@@ -141,7 +141,7 @@ def payload(study: Study) -> dict[str, Any]:
         "presets": presets(sample),
         "plane": plane(result) if result else "slice",
         "scores": [row["score"] for row in result.slices] if result else [],
-        "said": [[score_text(row["score"], 2), verdict_word(row["score"])] for row in result.slices]
+        "said": [[score_text(row["score"]), verdict_word(row["score"])] for row in result.slices]
         if result else [],
         "worst": worst_slice(result) if result else None,
         "findings": [

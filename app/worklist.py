@@ -58,7 +58,7 @@ def _row(number: int, one: Listed) -> list[object]:
         one.name,
         image_name(result).split(",")[0],
         one.sample.slices,
-        None if result.score is None else float(vocab.score_text(result.score, 2)),
+        None if result.score is None else float(vocab.score_text(result.score)),
         result.verdict or "not assessable",
         vocab.KIND[worst.kind].plain if worst else "",
         worst.severity if worst else "",

@@ -60,7 +60,7 @@ def _finding(
         kind=kind,
         severity=vocab.severity_word(level),
         severity_value=level,
-        confidence=max(s.kind_probability[kind] for s in scored),
+        confidence=max(s.kind_probability.get(kind, 0.0) for s in scored),
         location=location,
         evidence=tuple(m for m in measured if m.name in names),
         cause=cause,

@@ -19,12 +19,12 @@ import torch
 from medq_vlm import __version__, checkpoint, evidence, findings, io, memory, purpose, slice_scores, stack, talk, vocab
 from medq_vlm.encoder import predict
 from medq_vlm.encoder.preprocess import Canonical, canonical, resize
-from medq_vlm.encoder.scorer import UNKNOWN, Outputs, Scorer
-from medq_vlm.encoder.volume import thumb
+from medq_vlm.encoder.scorer import Scorer
 from medq_vlm.evidence.statistics import features
+from medq_vlm.judge import SMALLEST_SIDE_PX, Reading, able, as_one, judge, modality_id, reading, recognise
 from medq_vlm.report.describe import describe
-from medq_vlm.schema import Assessment, Finding, ImageSample, MedQError, Recognised
-from medq_vlm.slice_scores import BINS, DOUBT, SliceScores, around, held_back, notes, rows, warp
+from medq_vlm.schema import Assessment, Finding, ImageSample, MedQError
+from medq_vlm.slice_scores import BINS, SliceScores, around, notes, rows
 
 if TYPE_CHECKING:
     from medq_vlm.language.talker import Subject, Talker
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 Prompt = tuple[str, str]  # what a good image would be, what a bad one
-SMALLEST_SIDE_PX = 32
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,6 @@ class EncodedImage:
     def able(self) -> tuple[SliceScores, ...]:
         """The slices that can be assessed, or all where none can."""
         return able(self.scored)
-
-
-def able(scored: Sequence[SliceScores]) -> tuple[SliceScores, ...]:
-    return tuple(s for s in scored if s.assessable) or tuple(scored)
 
 
 class MedQ:
@@ -130,15 +125,20 @@ class MedQ:
 
     def encode(self, sample: ImageSample, progress: Progress | None = None) -> EncodedImage:
         """Score every slice; the result answers any number of questions."""
-        scored = []
+        alone = sample.slices == 1
+        readings, scored = [], []
         # a slice that is too small says so for all of them
         for index in range(1 if min(sample.pixels.shape[1:3]) < SMALLEST_SIDE_PX else sample.slices):
-            scores, read = self._score(sample, index, windows=sample.slices == 1)
-            scored.append(scores)
+            read = self._read(sample, index, windows=alone)
+            scored.append(judge(read, sample))
+            if sample.modality is None:  # else nothing is judged again: a long series need not keep them
+                readings.append(read)
             if progress is not None:
                 progress(index + 1, sample.slices)
+        if sample.modality is None:
+            scored = as_one(readings, sample, scored)
         looked = stack.look(sample, able(scored), self.checkpoint.volume)
-        return EncodedImage(sample, tuple(scored), looked, read if sample.slices == 1 else None)
+        return EncodedImage(sample, tuple(scored), looked, read.encoded if alone else None)
 
     def assess_encoded(self, encoded: EncodedImage, prompts: Sequence[Prompt] = ()) -> Assessment:
         """The assessment of an encoded image; `prompts` are (good, bad) texts in the user's own words."""
@@ -219,7 +219,7 @@ class MedQ:
         loaded = self.checkpoint
         encoded = read or self._encode(loaded, sample, scores.index, windows=True)[1]
         heat = predict.heat_map(
-            loaded.model, encoded, _modality_id(scores.modality), loaded.anchors, vocab.KIND_NAMES.index(kind)
+            loaded.model, encoded, modality_id(scores.modality), loaded.anchors, vocab.KIND_NAMES.index(kind)
         )
         x0, y0, x1, y1 = scores.box
         out = np.zeros(sample.pixels.shape[1:3], np.float32)
@@ -235,39 +235,15 @@ class MedQ:
         return view, predict.encode(loaded.model, view, statistics, loaded.view, windows)
 
     def score_slice(self, sample: ImageSample, index: int = 0) -> SliceScores:
-        """Score one slice; the same pixels give the same numbers alone or among others."""
-        return self._score(sample, index, windows=False)[0]
+        """Score one slice; the same pixels give the same numbers alone or among others of their modality."""
+        return judge(self._read(sample, index, windows=False), sample)
 
-    def _score(self, sample: ImageSample, index: int, windows: bool) -> tuple[SliceScores, predict.EncodedSlice]:
+    def _read(self, sample: ImageSample, index: int, windows: bool) -> Reading:
         loaded = self.checkpoint  # once: a full GPU may change it meanwhile
-        model, anchors = loaded.model, loaded.anchors
         view, encoded = self._encode(loaded, sample, index, windows)
-        given = UNKNOWN if sample.modality is None else _modality_id(sample.modality)
         with torch.no_grad():
             prior = self._prior(loaded.model, sample.acquisition)
-            blind = predict.predict(model, encoded, UNKNOWN, anchors)
-            plain = blind if given == UNKNOWN else predict.predict(model, encoded, given, anchors)
-            told = predict.predict(model, encoded, given, anchors, prior) if prior.any() else plain
-        by_image = dict(zip(vocab.MODALITIES, blind.modality[0].softmax(-1).tolist(), strict=True))
-        modality = sample.modality or max(by_image, key=lambda name: by_image[name])
-        reason = self._refusal(sample, index, float(blind.medical.sigmoid()))
-        named = sample.modality is not None and not sample.modality_by_user
-        doubtful = not named and float(blind.medical.sigmoid()) < DOUBT
-        scores = self._slice_scores(index, told, by_image, modality, reason, view, doubtful)
-        scores = replace(
-            scores,
-            queries=told.queries[0].numpy(),
-            embed=plain.embed[0].numpy(),
-            utility=float(plain.utility.sigmoid()),
-            thumb=None if sample.slices == 1 else self._thumb(view),
-            undescribed=float(self._distribution(plain, doubtful) @ BINS),
-            demand=dict(zip(vocab.ATTRIBUTES, told.demand[0].exp().tolist(), strict=True)),
-        )
-        return scores, encoded
-
-    def _thumb(self, view: Canonical) -> np.ndarray | None:
-        volume = self.checkpoint.volume
-        return None if volume is None else thumb(view.plane, volume.head.config.thumb_px)
+        return reading(loaded, sample, index, view, encoded, prior)
 
     def _prior(self, model: Scorer, text: str) -> torch.Tensor:
         """Embedding of an acquisition description (1, E); the slices of a volume share it."""
@@ -275,57 +251,6 @@ class MedQ:
         if kept is None or kept[:2] != (model, text):
             kept = self._read_prior = (model, text, model.read_prior([text]))
         return kept[2]
-
-    def _distribution(self, out: Outputs, doubtful: bool) -> np.ndarray:
-        """Calibrated distribution over BINS, (21,), held back where it may be no medical image."""
-        calibration = self.checkpoint.calibration
-        raw = out.score[0].softmax(-1).double().numpy()
-        found = warp(raw, np.interp(BINS, calibration.score_raw, calibration.score_to))
-        return held_back(found) if doubtful else found
-
-    def _slice_scores(
-        self, index: int, out: Outputs, by_image: dict[str, float], modality: str, reason: str, view: Canonical,
-        doubtful: bool,
-    ) -> SliceScores:  # fmt: skip
-        calibration = self.checkpoint.calibration
-        raw = out.score[0].softmax(-1).double().numpy()
-        distribution = self._distribution(out, doubtful)
-        score = float(distribution @ BINS)
-        spread = float(np.sqrt((BINS - raw @ BINS) ** 2 @ raw))
-        severities = out.severities()[0].tolist()
-        present = (1.0 - out.kinds[0].softmax(-1)[:, 0]).tolist()
-        kinds = vocab.kinds_for(modality)
-        position = {name: vocab.KIND_NAMES.index(name) for name in kinds}
-        return SliceScores(
-            index=index,
-            score=score,
-            half_width=calibration.interval_scale * max(0.05, spread),
-            distribution=distribution,
-            reject_probability=float(distribution[BINS < vocab.USABLE_FROM].sum()),
-            severity={name: calibration.severity(name, severities[k]) for name, k in position.items()},
-            kind_probability={name: present[k] for name, k in position.items()},
-            attributes=dict(zip(vocab.ATTRIBUTES, out.attributes[0].softmax(-1)[:, 0].tolist(), strict=True)),
-            modality_probability=by_image,
-            anatomy_probability=dict(zip(vocab.ANATOMIES, out.anatomy[0].softmax(-1).tolist(), strict=True)),
-            modality=modality,
-            assessable=not reason,
-            reason=reason,
-            box=view.box,
-            body_share=float(view.mask.mean()),
-            doubtful=doubtful,
-        )
-
-    def _refusal(self, sample: ImageSample, index: int, medical: float) -> str:
-        """Why this slice must not be scored, "" when it may be."""
-        pixels = sample.pixels[index]
-        h, w = pixels.shape[:2]
-        if min(h, w) < SMALLEST_SIDE_PX:
-            return f"The image is {w} x {h} pixels; at least {SMALLEST_SIDE_PX} on each side are needed."
-        if not np.isfinite(pixels).any() or float(np.nanmax(pixels) - np.nanmin(pixels)) <= 0:
-            return "The image is blank: all pixels have one value."
-        if medical < self.checkpoint.calibration.bar(claimed=sample.modality is not None):
-            return "The content does not look like a medical image of a modality this model knows."
-        return ""
 
     def _combine(self, encoded: EncodedImage) -> Assessment:
         """Slices -> one result: weights of the stack, findings from the slices that show them."""
@@ -337,8 +262,8 @@ class MedQ:
         distribution = np.sum([w * s.distribution for w, s in zip(encoded.stack.weights, best, strict=True)], axis=0)
         score = float(distribution @ BINS)
         half = float(np.mean([s.half_width for s in best]))
-        modality = _recognise(sample.modality, [s.modality_probability for s in best])
-        anatomy = _recognise(sample.anatomy, [s.anatomy_probability for s in best])
+        modality = recognise(sample.modality, [s.modality_probability for s in best])
+        anatomy = recognise(sample.anatomy, [s.anatomy_probability for s in best])
         shown = min(best, key=lambda s: s.score)
         measured = evidence.measure(
             sample.pixels[shown.index], modality.value, sample.unit, sample.spacing_mm[1:],
@@ -378,18 +303,6 @@ class MedQ:
         """What stands out among the slices, and what the acquisition description changed."""
         told = stack.warnings(encoded.sample, encoded.stack, encoded.able)
         return told + notes(encoded.able) + purpose.note(encoded.able, encoded.stack.weights.tolist())
-
-
-def _modality_id(name: str) -> int:
-    return vocab.MODALITIES.index(name)
-
-
-def _recognise(known: str | None, probabilities: Sequence[dict[str, float]]) -> Recognised:
-    if known is not None:
-        return Recognised(known, "header", 1.0)
-    mean = {name: float(np.mean([p[name] for p in probabilities])) for name in probabilities[0]}
-    value = max(mean, key=lambda name: mean[name])
-    return Recognised(value, "image", mean[value])
 
 
 def _percentile(score: float, reference: list[float] | None) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from app import chat
+from app import chat, panel
 from app.engine import Engine
 from app.guard import COOKIE
 from app.intake import Reader
@@ -80,6 +80,28 @@ def test_progress_is_of_all_that_waits(pages: Pages) -> None:
     assert any("2 of 2: Assessing second" in one for one in words)
     bars = [float(one.split('value="')[1].split('"')[0]) for one in words if "value=" in one]
     assert bars == sorted(bars) and bars[0] == 0 and bars[-1] == 100
+
+
+def test_a_failure_has_one_id_and_is_told_wherever_the_study_shows(pages: Pages, monkeypatch: Any) -> None:
+    done = add(pages, "first")
+    list(pages.assess_waiting(REQUEST))
+    study = add(pages, "second")
+
+    def broken(*given: Any) -> Iterator[Any]:
+        raise KeyError("susceptibility")
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pages.room.engine, "assess", broken)
+        values = list(pages.assess_waiting(REQUEST))
+    assert study.state == "failed" and "id " in study.problem
+    assert study.problem in told(values)[-1]
+    pages.room.store.select(ANNA, study.token)
+    assert "assessment failed" in panel.panel(study) and study.problem in panel.panel(study)
+    (said, _), *_ = pages.ask("Why is it poor?", REQUEST)
+    assert [one["role"] for one in said] == ["user", "assistant"] and "failed" in said[-1]["content"]
+    first, second, *_ = pages.choices(None, None, REQUEST)
+    assert (first["value"], second["value"]) == (None, done.token)
 
 
 def test_two_events_do_not_assess_the_same_study(pages: Pages) -> None:

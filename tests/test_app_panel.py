@@ -48,6 +48,27 @@ def test_every_finding_has_place_evidence_cause_remedy_and_chips() -> None:
     assert page.count('data-finding="') == len(FIVE)
 
 
+def test_warnings_stand_above_the_findings_and_doubt_is_said() -> None:
+    unsure = replace(NOISE, confidence=0.4)
+    made = assessed(findings=(unsure, METAL), anatomy=Recognised("heart", "image", 0.55))
+    page, label = panel.panel(study(result=made)), pages.label(study(result=made))
+    assert page.index("mq-warnings") < page.index("mq-findings")
+    assert "Possible low-dose noise" in page and "Possible metal" not in page
+    assert "probably heart (recognised from the image" in page and "Probably heart CT" in label
+    told = replace(made, anatomy=Recognised("heart", "user", 0.55))
+    assert "robably" not in pages.label(study(result=told))
+
+
+def test_images_of_different_things_are_not_comparable() -> None:
+    first = assessed(3.8)
+    other = replace(assessed(3.31), modality=Recognised("mr", "header", 1.0))
+    assert compare.pair_sentence(first, other).startswith("Not comparable: the first is CT, the second MR;")
+    doubtful = replace(first, anatomy=Recognised("heart", "image", 0.5))
+    assert compare.not_comparable(first, doubtful) == ""
+    row = compare.rows(first, other)[0]
+    assert row == ("Score, 0 to 4", "3.8", "3.3", "-0.5")  # the difference of what is shown
+
+
 def test_a_saved_review_is_shown_again() -> None:
     made = study(
         review=parse({"findings": {"metal": "absent", "noise": "present"}, "verdict": "good", "comment": EVIL})
@@ -97,7 +118,7 @@ def test_a_comparison_says_what_changed() -> None:
     close = compare.pair_sentence(assessed(2.44, (NOISE,)), assessed(2.56, (NOISE,)))
     assert close == "The second is better by 0.2 (2.4 and 2.6 of 4)."  # as the page's figures say
     table = {row[0]: row for row in compare.rows(first, second)}
-    assert table["Score, 0 to 4"][3] == "+1.80"
+    assert table["Score, 0 to 4"][3] == "+1.8"
     assert table["Verdict"][3] == "changed"
     same = compare.rows(first, first)
     assert all(row[3] == "" for row in same)

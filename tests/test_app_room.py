@@ -9,6 +9,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,17 @@ def test_another_description_keeps_the_result_before(room: Room, small: ImageSam
         pass
     assert study.before is first and study.result is not None
     assert study.result.acquisition.startswith("Head CT, 80 kVp") and len(study.result.acquisition) <= 600
+
+
+def test_what_a_person_says_it_is_wins_over_the_image(room: Room, small: ImageSample) -> None:
+    study = room.store.add(ANNA, "a", replace(small, modality=None, anatomy=None))
+    for words, chosen, anatomy in (("Brain MR, sagittal T1", None, "head"), ("Brain MR", "spine", "spine")):
+        study.modality, study.anatomy = "mr", chosen
+        for _ in room.assess(study, words):
+            pass
+        assert study.result is not None
+        assert (study.result.modality.value, study.result.modality.from_) == ("mr", "user")
+        assert (study.result.anatomy.value, study.result.anatomy.from_) == (anatomy, "user")
 
 
 def test_a_full_gpu_falls_back_and_the_next_request_works(engine: Engine) -> None:

@@ -50,6 +50,23 @@ def test_missing_slices_are_counted(tmp_path: Path) -> None:
     assert sample.breaks == (2,)
 
 
+def test_of_scattered_slices_the_numbers_tell_how_many_are_missing(tmp_path: Path) -> None:
+    """Most neighbours are missing, so the usual step is no neighbour's; a series of every second slice lacks none."""
+    for name, numbers in (("scattered", (1, 9, 30, 41, 60)), ("every second", (2, 4, 6, 8))):
+        folder = tmp_path / name
+        folder.mkdir()
+        for number in numbers:
+            placed = {"ImagePositionPatient": [0, 0, 10 + number], "ImageOrientationPatient": AXIAL}
+            data = dicom(
+                ramp(16, 16, "u2"), SeriesInstanceUID=UID, InstanceNumber=number, PixelSpacing=[1, 1], **placed
+            )
+            (folder / f"{number:03d}.dcm").write_bytes(data)
+    scattered, even = only(tmp_path / "scattered"), only(tmp_path / "every second")
+    assert scattered.warnings == ("About 55 slices missing, between slices 1 and 2, 2 and 3, 3 and 4, and more.",)
+    assert scattered.breaks == (0, 1, 2, 3)
+    assert even.warnings == () and even.breaks == ()
+
+
 def test_duplicate_slice_at_one_place_is_left_out(tmp_path: Path) -> None:
     write(tmp_path, [10, 15, 20, 15])
     sample = only(tmp_path)

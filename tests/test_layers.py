@@ -23,7 +23,7 @@ LAYERS = (
     {"checkpoint"},
     {"slice_scores", "outliers"},
     {"stack"},
-    {"findings", "purpose"},
+    {"findings", "judge", "purpose"},
     {"talk", "restoring"},
     {"pipeline"},
     {"batch", "pacs", "selftest", "illustrate", "about"},

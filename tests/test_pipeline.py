@@ -129,6 +129,24 @@ def test_a_volume_reports_every_slice_and_progress(medq: MedQ) -> None:
     assert sum(row["weight"] for row in result.slices) == pytest.approx(1.0, abs=1e-3)
 
 
+def test_all_slices_of_a_volume_are_judged_as_one_modality(medq: MedQ, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lone slice that looks like another modality neither breaks the assessment nor is read twice."""
+    planes = [phantom("ct", 1, 128).pixels[0]] * 3 + [phantom("xray", 1, 128).pixels[0]]
+    sample = ImageSample(np.stack([(plane - plane.min()) / np.ptp(plane) for plane in planes]).astype(np.float32))
+    alone = [medq.score_slice(sample, index) for index in range(4)]
+    assert [one.modality for one in alone] == ["ct", "ct", "ct", "xray"]
+    read, encode = [], medq._encode
+    monkeypatch.setattr(medq, "_encode", lambda *given, **more: read.append(1) or encode(*given, **more))
+    encoded = medq.encode(sample)
+    assert len(read) == 4
+    assert {one.modality for one in encoded.scored} == {"ct"}
+    assert encoded.scored[0].score == alone[0].score
+    assert set(encoded.scored[3].severity) == set(vocab.kinds_for("ct"))
+    result = medq.assess_encoded(encoded)
+    assert result.modality.value == "ct"
+    report.validate(result.to_dict())
+
+
 def test_the_heat_map_has_the_native_shape(medq: MedQ, head: ImageSample) -> None:
     heat = medq.heat(head, medq.score_slice(head), "metal")
     assert heat.shape == head.pixels.shape[1:]

@@ -78,7 +78,7 @@ def test_page_shows_score_words_findings_and_measures() -> None:
         "interval 1.4 to 2.1",
         "99MEDQ LDNOISE",
         "41.2 HU",
-        "<= 25",
+        "\u2264 25",
     ):
         assert word in text
     for finding in FIVE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_text_gives_verdict_and_score_before_findings_before_disclaimer() -> Non
     assert text.endswith(content.DISCLAIMER.split()[-1])
     for word in (
         "41.2 HU",
-        "<= 25",
+        "\u2264 25",
         NOISE.cause,
         "raise tube current",
         "Metal streaks",
@@ -194,3 +195,15 @@ def test_description_of_every_modality_and_kind(modality: str) -> None:
         )
         text = describe(result)
         assert vocab.MODALITY_NAMES[modality] in text and vocab.KIND[name].plain in text
+
+
+@pytest.mark.parametrize(("percentile", "words"), [(0.2, "Lower than all of"), (99.8, "Higher than all of")])
+def test_the_ends_of_the_percentiles_are_words(percentile: float, words: str) -> None:
+    assert content.context_lines(assessed(percentile=percentile))[0].startswith(words)
+
+
+def test_fitness_for_lesions_is_left_out_where_a_finding_hides_them() -> None:
+    utility = {"task": "finding faint lesions", "score": 0.847}
+    assert "Fitness for finding faint lesions: 0.85 of 1." in content.context_lines(assessed(utility=utility))
+    hiding = replace(NOISE, impact="small lesions may be hidden")
+    assert not any("Fitness" in line for line in content.context_lines(assessed(findings=(hiding,), utility=utility)))

@@ -44,6 +44,11 @@
     },
   };
 
+  const THEME = "medq-theme"; // light or dark as chosen: all that this browser keeps
+  const dress = () => {
+    const chosen = localStorage.getItem(THEME);
+    if (chosen) document.body.classList.toggle("dark", chosen === "dark");
+  };
   document.addEventListener("click", (event) => {
     const chip = event.target.closest("[data-review]"), head = event.target.closest("[data-finding]");
     if (chip) {
@@ -59,9 +64,17 @@
       head.setAttribute("aria-expanded", String(!(open && chosen)));
       if (viewers.main) viewers.main.finding(number);
     } else if (event.target.closest("[data-theme]")) {
-      document.body.classList.toggle("dark");
+      localStorage.setItem(THEME, document.body.classList.toggle("dark") ? "dark" : "light");
     }
   });
+  // Asked before Gradio hears the click: what is removed is gone, reviews too.
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("#mq-forget") || !(viewers.main && viewers.main.study)) return;
+    if (!confirm("Remove all studies and their reviews from memory? What was not downloaded is lost.")) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    }
+  }, true);
   // Gradio's table hears the mouse alone: Enter on a cell opens its row, too.
   document.addEventListener("keydown", (event) => {
     const cell = event.key === "Enter" && event.target.closest("#mq-table [role=gridcell]");
@@ -138,6 +151,7 @@
   const look = () => {
     document.querySelectorAll(".mq-viewer:not([data-ready])").forEach((root) => {
       root.dataset.ready = "1";
+      dress(); // Gradio set its own colours before it put this here
       viewers[root.dataset.viewer] = new Viewer(root);
       seen.delete(root.dataset.viewer);
     });
@@ -148,6 +162,7 @@
       viewers[name].show(element.dataset.view ? JSON.parse(element.dataset.view) : null);
     });
   };
+  const NARROW_PX = 700; // below it the columns stand under each other and the page scrolls as a whole
   // Heights follow the window: the image and the panel fill it, whatever stands above them.
   const fill = () => {
     document.querySelectorAll(".mq-viewer").forEach((root) => {
@@ -159,7 +174,7 @@
     });
     const box = document.getElementById("mq-panel-box");
     if (box && box.clientWidth)
-      box.style.maxHeight = `${Math.max(240, innerHeight - box.getBoundingClientRect().top - scrollY - 28)}px`;
+      box.style.maxHeight = innerWidth < NARROW_PX ? "none" : `${Math.max(240, innerHeight - box.getBoundingClientRect().top - scrollY - 28)}px`;
   };
   addEventListener("resize", fill);
   addEventListener("click", (event) => { if (event.target.closest("[role=tab]")) setTimeout(fill, 50); });  // hidden boxes have no height

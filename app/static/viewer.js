@@ -129,7 +129,7 @@
         button.setAttribute("aria-pressed", state[button.dataset.toggle] && !button.disabled);
       }
       const score = study.scores[state.index];
-      this.corner("tl", `${study.name}\n${study.plane} ${state.index + 1} of ${study.slices}` +
+      this.corner("tl", study.name + (study.slices > 1 ? `\n${study.plane} ${state.index + 1} of ${study.slices}` : "") +
         (score === undefined ? "" : `\nscore ${study.said[state.index][0]} of 4`));
       this.corner("tr", `${study.view}\n${study.width} × ${study.height}`.trim());
       this.cornerWindow();

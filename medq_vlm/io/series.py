@@ -12,6 +12,7 @@ import numpy as np
 
 SAME_PLACE_MM = 0.01  # positions nearer than this are one place
 SAME_DIRECTION = 0.02  # of a direction cosine
+SAME_PITCH = 0.1  # of the distance per instance number: the numbers go with the positions
 GAP = 1.5  # of the usual spacing: a slice is missing
 SLANT = 0.26  # sine of 15 degrees: a second letter from here on
 MAX_DIRECTIONS = 32  # more orientations than this in a series are a rotation
@@ -169,8 +170,9 @@ def _stack(frames: list[Frame], notes: tuple[str, ...]) -> Stack:
     firsts = [place[0] for place in places]
     steps = np.diff([along[id(f)] for f in firsts])
     spacing = float(np.median(steps))
-    notes += _gaps(steps, spacing) + _tilt(firsts, normal)
-    breaks = tuple(int(i) for i in np.flatnonzero(steps > GAP * spacing))
+    pitch = spacing if len(places) < len(by_number) else _pitch(firsts, steps, spacing)
+    notes += _gaps(steps, pitch) + _tilt(firsts, normal)
+    breaks = tuple(int(i) for i in np.flatnonzero(steps > GAP * pitch))
     return Stack(tuple(firsts), spacing, view, notes, breaks)
 
 
@@ -182,6 +184,20 @@ def _repeats(places: list[list[Frame]]) -> tuple[str, ...]:
         return (f"The series holds {counts.pop()} images at each place; the first of each is read.",)
     extra = sum(len(place) - 1 for place in places)
     return (f"{_count(extra, 'duplicate slice')} at a place already taken left out.",)
+
+
+def _pitch(frames: list[Frame], steps: np.ndarray, spacing: float) -> float:
+    """Distance of neighbours as the series was acquired, mm: by instance numbers where they go with the positions.
+
+    Of scattered slices of a longer series the usual step is no neighbour's. Numbers that go up evenly by more than
+    one say nothing: their steps have a common divisor.
+    """
+    jumps = np.abs(np.diff([frame.number for frame in frames]))
+    if not (np.isfinite(jumps).all() and (jumps >= 1).all() and (jumps == np.rint(jumps)).all()):
+        return spacing
+    pitches = steps / (jumps / np.gcd.reduce(jumps.astype(np.int64)))
+    pitch = float(np.median(pitches))
+    return pitch if float(np.max(np.abs(pitches - pitch))) <= SAME_PITCH * pitch else spacing
 
 
 def _gaps(steps: np.ndarray, spacing: float) -> tuple[str, ...]:

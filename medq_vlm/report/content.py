@@ -27,6 +27,7 @@ ATTRIBUTE_NAMES = {
     "exposure": "Exposure",
     "coverage": "Coverage",
 }  # named so that 1 is always good
+SURE_FROM = 0.8  # a fact recognised with less is "probably" so
 VOLUMES = ("ct", "mr", "pet", "oct")  # several images are slices here, frames elsewhere
 
 
@@ -66,8 +67,11 @@ def percent(share: float) -> str:
 
 
 def image_name(assessment: Assessment) -> str:
-    """E.g. "Chest CT, 300 slices"; "Image" when nothing was recognised, or in an image that cannot be assessed."""
+    """E.g. "Chest CT, 300 slices", "Probably heart MR"; "Image" when nothing was recognised or can be assessed."""
     parts = []
+    facts = (assessment.anatomy, assessment.modality)
+    if any(known(assessment, fact) and doubted(fact) for fact in facts):
+        parts.append("probably")
     if known(assessment, assessment.anatomy):
         parts.append(str(assessment.anatomy.value))
     if known(assessment, assessment.modality):
@@ -82,18 +86,23 @@ def known(assessment: Assessment, fact: Recognised) -> bool:
     return fact.value is not None and (assessment.assessable or fact.from_ != "image")
 
 
+def doubted(fact: Recognised) -> bool:
+    """Whether what was recognised is too unsure to be stated."""
+    return fact.from_ == "image" and fact.confidence < SURE_FROM
+
+
 def plane(assessment: Assessment) -> str:
     """What one image of several is called: "slice" of a volume, "frame" of a sequence."""
     return "slice" if assessment.modality.value in (None, *VOLUMES) else "frame"
 
 
 def recognised_line(fact: Recognised) -> str:
-    """E.g. "CT (from the header)", "chest (recognised from the image, 93 %)"."""
+    """E.g. "CT (from the header)", "probably heart (recognised from the image, 62 %)"."""
     if fact.value is None:
         return "unknown"
     name = vocab.MODALITY_NAMES.get(fact.value, fact.value)
     if fact.from_ == "image":
-        return f"{name} (recognised from the image, {percent(fact.confidence)})"
+        return f"{'probably ' if doubted(fact) else ''}{name} (recognised from the image, {percent(fact.confidence)})"
     return f"{name} (given by the user)" if fact.from_ == "user" else f"{name} (from the header)"
 
 
@@ -114,15 +123,26 @@ def context_lines(assessment: Assessment) -> list[str]:
     lines = []
     if assessment.percentile is not None and assessment.modality.value:
         name = vocab.MODALITY_NAMES[assessment.modality.value]
-        lines.append(f"Higher than {assessment.percentile:.0f}\u00a0% of the {name} reference images.")
+        lines.append(f"{_higher_than(assessment.percentile)} the {name} reference images.")
     if assessment.reject_probability is not None:
         lines.append(f"Probability that it deserves 'reject': {percent(assessment.reject_probability)}.")
-    if assessment.utility:
+    if assessment.utility and not hides_lesions(assessment):
         task, score = clean(assessment.utility["task"]), assessment.utility["score"]
-        lines.append(f"Fitness for {task}: {number(score)} of 1.")
+        lines.append(f"Fitness for {task}: {float(score):.2f} of 1.")
     for pair in assessment.prompts:
         lines.append(f"'{clean(pair['good'])}' rather than '{clean(pair['bad'])}': {percent(pair['score'])}.")
     return lines
+
+
+def _higher_than(percentile: float) -> str:
+    """What stands before "the reference images": the ends of the scale in words."""
+    share = round(percentile)
+    return {0: "Lower than all of", 100: "Higher than all of"}.get(share, f"Higher than {share}\u00a0% of")
+
+
+def hides_lesions(assessment: Assessment) -> bool:
+    """Whether a finding says that lesions may be hidden: a fitness for finding them would contradict it."""
+    return any("lesion" in finding.impact for finding in assessment.findings)
 
 
 def shown_findings(assessment: Assessment) -> list[Finding]:
@@ -144,8 +164,9 @@ def place(location: Location) -> str:
 
 
 def measurement_value(measurement: Measurement) -> str:
-    """E.g. "41.2 HU"."""
-    return f"{number(measurement.value)} {clean(measurement.unit)}".strip()
+    """E.g. "41.2 HU"; a ratio or a fraction has no unit worth reading."""
+    unit = "" if measurement.unit in ("ratio", "fraction") else clean(measurement.unit)
+    return f"{number(measurement.value)} {unit}".strip()
 
 
 def within(measurement: Measurement) -> bool | None:
@@ -159,17 +180,22 @@ def told_evidence(measurements: Sequence[Measurement]) -> list[Measurement]:
 
 
 def expected_words(measurement: Measurement) -> str:
-    """E.g. "expected <= 25", "as expected, <= 25"; "" where no range is known."""
+    """E.g. "expected \u2264 25", "as expected, \u2264 25"; "" where no range is known."""
     if not measurement.expected:
         return ""
-    return f"{'as expected,' if within(measurement) else 'expected'} {clean(measurement.expected)}"
+    return f"{'as expected,' if within(measurement) else 'expected'} {range_words(measurement)}"
+
+
+def range_words(measurement: Measurement) -> str:
+    """The expected range for people: "\u2264 25"."""
+    return clean(measurement.expected).replace("<=", "\u2264").replace(">=", "\u2265")
 
 
 MODEL_ALONE = "no measure is outside its range: this rests on what the model sees"
 
 
 def evidence_line(measurements: Sequence[Measurement]) -> str:
-    """E.g. "noise SD 41.2 HU (expected <= 25)"; "" when there are none."""
+    """E.g. "noise SD 41.2 HU (expected \u2264 25)"; "" when there are none."""
     parts = []
     for item in told_evidence(measurements):
         expected = f" ({words})" if (words := expected_words(item)) else ""

@@ -214,7 +214,7 @@ def _measures(assessment: Assessment) -> str:
     rows = "".join(
         f"<tr><td>{_e(content.capital(content.measure_name(item.name)))}</td>"
         f'<td class="value">{_e(content.measurement_value(item))}</td>'
-        f"<td>{_e(item.expected)}</td><td>{words[item.better]}</td><td>{_e(item.source)}</td></tr>"
+        f"<td>{_e(content.range_words(item))}</td><td>{words[item.better]}</td><td>{_e(item.source)}</td></tr>"
         for item in assessment.evidence
     )
     head = "<tr><th>Measure</th><th>Value</th><th>Expected</th><th>Direction</th><th>Method</th></tr>"
