@@ -1,4 +1,6 @@
-"""The commands of the README, and how to run one as a reader would: for the tests that run them all."""
+"""The commands of the README and of the pages it leads to, and how to run one as a reader would: for the tests that
+run them all.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,32 @@ from medq_vlm.io.examples import CT_HEAD, CT_SMALL, MR_SMALL, example
 from medq_vlm.io.write import write
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line.strip()]
-PYTHON = [text for kind, text in BLOCKS if kind == "python"]
+PAGES = tuple(
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "README.md", *(ROOT / name / "README.md" for name in ("training", "eval")),
+                 *sorted((ROOT / "docs").glob("*.md")))
+)  # fmt: skip
+TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+BLOCKS = {page: re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) for page, text in TEXT.items()}
+PYTHON = [text for page in PAGES for kind, text in BLOCKS[page] if kind == "python"]
+
+
+def commands(*pages: str) -> list[str]:
+    """The commands of the pages' `sh` blocks in their order, each once."""
+    lines = [line for page in pages for kind, text in BLOCKS[page] if kind == "sh" for line in text.splitlines()]
+    return list(dict.fromkeys(line for line in lines if line.strip()))
+
+
+def measures(command: str) -> bool:
+    """A command of the section on evaluation."""
+    return " eval." in command
+
+
+# Three test files share the commands, so that they run beside one another: evaluation, training, and all the rest.
+TRAINING = "training/README.md"
+EVALUATING = [command for command in commands(*PAGES) if measures(command)]
+LEARNING = [command for command in commands(TRAINING) if not measures(command)]
+USING = [command for command in commands(*(page for page in PAGES if page != TRAINING)) if not measures(command)]
 
 # Make targets build an environment, which this test already runs in: what they run is tested instead.
 MAKE = {"make demo": "medq_vlm.cli demo", "make test": "pytest", "make lint": "ruff check",
@@ -34,7 +58,7 @@ EXPECTED_CODE = {"medq assess images/*.dcm --no-text --fail-below 2.5": (0, 4)} 
 
 
 def furnish(folder: Path) -> Path:
-    """Put the files that the README's commands name into an empty folder."""
+    """Put the files that the commands name into an empty folder."""
     shutil.copy(example(CT_HEAD), folder / "scan.dcm")
     for name in ("series", "images"):
         (folder / name).mkdir()
@@ -55,7 +79,7 @@ def furnish(folder: Path) -> Path:
 
 
 def as_run(command: str, folder: Path) -> tuple[list[str], Path | None]:
-    """Arguments of a README command, with `medq` and `python` of this environment, and where stdout goes."""
+    """Arguments of a command, with `medq` and `python` of this environment, and where stdout goes."""
     words = shlex.split(command)
     target = None
     if ">" in words:
@@ -80,8 +104,3 @@ def runs_as_written(command: str, folder: Path) -> None:
         assert (folder / arguments[-1]).stat().st_size > 2, done.stderr[-2000:]
     if target is not None:
         target.write_text(done.stdout)
-
-
-def measures(command: str) -> bool:
-    """A command of the section on evaluation."""
-    return " eval." in command

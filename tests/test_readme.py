@@ -1,4 +1,7 @@
-"""Every command of the README is accounted for, and runs as written on small inputs."""
+"""Every command of the README and its pages is accounted for, and runs as written on small inputs.
+
+test_readme_training.py and test_readme_evaluation.py run what trains and what measures.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme_commands import COMMANDS, MAKE, NOT_RUN_HERE, PYTHON, README, ROOT, furnish, measures, runs_as_written
+from tests.readme_commands import (
+    BLOCKS,
+    MAKE,
+    NOT_RUN_HERE,
+    PAGES,
+    PYTHON,
+    ROOT,
+    TEXT,
+    USING,
+    furnish,
+    runs_as_written,
+)
+
+KINDS_OF_BLOCK = {"sh", "python", "text"}  # the last kind is not run, and its page says so
+FILE = re.compile(r"`((?:medq_vlm|training|eval|tests|docs|app)/[\w./]*)`")
+MOST_WORDS = 2800
+LINK = re.compile(r"\]\((?!https?:)([^)\s]*)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +40,14 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return furnish(tmp_path_factory.mktemp("readme"))
 
 
-@pytest.mark.parametrize("command", [one for one in COMMANDS if one not in NOT_RUN_HERE and not measures(one)])
+@pytest.mark.parametrize("command", [one for one in USING if one not in NOT_RUN_HERE])
 def test_command_runs_as_written(command: str, workplace: Path) -> None:
     runs_as_written(command, workplace)
 
 
 def test_make_targets_exist_and_run_what_is_tested() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    named = [command for command in COMMANDS if command.startswith("make ")]
+    named = [command for command in USING if command.startswith("make ")]
     for command in named:
         recipe = makefile.split(f"\n{command.split()[1]}:")[1].split("\n\n")[0]
         assert MAKE[command] in recipe
@@ -67,7 +87,28 @@ def test_python_runs_as_written(code: str, workplace: Path) -> None:
     assert done.stdout
 
 
-def test_every_file_it_names_exists() -> None:
-    named = re.findall(r"`((?:medq_vlm|training|eval|tests|docs)/[\w./]*)`|\]\((docs/[^)]+)\)", README)
-    missing = [name for pair in named for name in pair if name and not (ROOT / name).exists()]
+@pytest.mark.parametrize("page", PAGES)
+def test_no_block_is_of_a_kind_that_nobody_runs(page: str) -> None:
+    assert {kind for kind, _ in BLOCKS[page]} <= KINDS_OF_BLOCK
+    assert TEXT[page].count("```") == 2 * len(BLOCKS[page])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_it_names_exists(page: str) -> None:
+    missing = [name for name in FILE.findall(TEXT[page]) if not (ROOT / name).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    for target in LINK.findall(TEXT[page]):
+        name, _, anchor = target.partition("#")
+        path = (ROOT / page).parent / name if name else ROOT / page
+        assert path.exists(), target
+        if anchor:
+            headings = HEADING.findall(path.read_text(encoding="utf-8"))
+            assert anchor in {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}, target
+
+
+def test_the_readme_stays_one_that_a_newcomer_reads() -> None:
+    assert len(TEXT["README.md"].split()) <= MOST_WORDS

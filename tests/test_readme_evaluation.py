@@ -1,4 +1,4 @@
-"""The README's commands of evaluation run as written; a file of their own, so that they run beside the others."""
+"""The commands of evaluation run as written; a file of their own, so that they run beside the others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme_commands import COMMANDS, furnish, measures, runs_as_written
+from tests.readme_commands import EVALUATING, furnish, runs_as_written
 
 
 @pytest.fixture(scope="module")
@@ -14,6 +14,6 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return furnish(tmp_path_factory.mktemp("evaluation"))
 
 
-@pytest.mark.parametrize("command", [one for one in COMMANDS if measures(one)])
+@pytest.mark.parametrize("command", EVALUATING)
 def test_evaluation_runs_as_written(command: str, workplace: Path) -> None:
     runs_as_written(command, workplace)
