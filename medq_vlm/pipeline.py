@@ -268,6 +268,7 @@ class MedQ:
         measured = evidence.measure(
             sample.pixels[shown.index], modality.value, sample.unit, sample.spacing_mm[1:],
             None if sample.valid is None else sample.valid[shown.index], sample.inverted,
+            anatomy.value if anatomy.sure else None,
         )  # fmt: skip
         found: tuple[Finding, ...] = ()
         if able:

@@ -130,6 +130,9 @@ class Finding:
     code: dict[str, str]  # scheme, value, meaning
 
 
+SURE_FROM = 0.8  # probability of a fact recognised from the image
+
+
 @dataclass(frozen=True)
 class Recognised:
     """A recognised fact: value (None when unknown), where it came from, and how sure."""
@@ -137,6 +140,11 @@ class Recognised:
     value: str | None
     from_: str  # "header", "image" or "user"
     confidence: float
+
+    @property
+    def sure(self) -> bool:
+        """Whether it is said without "probably"."""
+        return self.value is not None and (self.from_ != "image" or self.confidence >= SURE_FROM)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import pytest
 from medq_vlm import vocab
 from medq_vlm.evidence import MEASURES, for_kind, foreground, measure
 from medq_vlm.evidence.expected import BACKED_BY, MEASURE
+from medq_vlm.phantoms import phantom
 from medq_vlm.schema import MedQError
 
 Y, X = np.mgrid[:256, :256].astype(np.float32)
@@ -35,7 +36,9 @@ def test_every_measure_states_unit_direction_and_source() -> None:
     assert len(MEASURE) == len(MEASURES)
     for row in MEASURES:
         assert row.unit and row.source and row.better in ("higher", "lower", "")
-        assert set(row.expected) <= {*vocab.MODALITIES, ""}
+        for name in row.expected:
+            modality, _, anatomy = name.partition(" ")
+            assert modality in (*vocab.MODALITIES, "") and anatomy in (*vocab.ANATOMIES, "")
 
 
 @pytest.mark.parametrize("sd", [0.0, 40.0])
@@ -139,3 +142,12 @@ def test_odd_input_gives_finite_numbers_or_none(pixels: np.ndarray) -> None:
 def test_another_shape_is_refused_with_a_sentence() -> None:
     with pytest.raises(MedQError, match="one slice"):
         measure(np.zeros((3, 64, 64), np.float32), "ct", "HU", (1, 1), None)
+
+
+def test_a_head_is_expected_to_be_less_noisy_than_a_body() -> None:
+    hu = phantom("ct", 3, 128).pixels[0]
+    expected = [
+        next(m.expected for m in measure(hu, "ct", "HU", (1.0, 1.0), None, anatomy=anatomy) if m.name == "noise_sd")
+        for anatomy in ("head", "chest", None)
+    ]
+    assert expected == ["<= 10 HU (head, 1 to 5 mm)", *["<= 25 HU (body, 1 to 3 mm)"] * 2]

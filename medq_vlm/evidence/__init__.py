@@ -27,13 +27,14 @@ def measure(
     spacing_mm: tuple[float | None, float | None],
     valid: np.ndarray | None,
     inverted: bool = False,
+    anatomy: str | None = None,
 ) -> tuple[Measurement, ...]:
     """The evidence measures of one slice, in the order of MEASURES; those that do not apply are left out.
 
     pixels: (H, W) or (H, W, 3) in native units; unit: "HU" for CT numbers; spacing_mm: row, column, None unknown;
-    valid: (H, W) bool, False on padding; inverted: small values are shown white. A measure is left out when it has
-    no meaning in the modality or cannot be read from this image (a ghost where there is no air, and so on); an image
-    under 32 pixels a side has none. Raises MedQError for another shape.
+    valid: (H, W) bool, False on padding; inverted: small values are shown white; anatomy: of vocab.ANATOMIES, where
+    sure. A measure is left out when it has no meaning in the modality or cannot be read from this image (a ghost where
+    there is no air, and so on); an image under 32 pixels a side has none. Raises MedQError for another shape.
     """
     shape_is_right = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
     if not shape_is_right or (valid is not None and valid.shape != pixels.shape[:2]):
@@ -59,7 +60,7 @@ def measure(
     values = _values(pixels, grey, mask, modality, unit, spacing_mm, inverted)
     known_spacing = None not in spacing_mm
     return tuple(
-        _stamp(name, values[name], modality, unit, known_spacing)
+        _stamp(name, values[name], expected_for(name, modality, anatomy), unit, known_spacing)
         for name in MEASURE
         if name in values and math.isfinite(values[name])
     )
@@ -138,9 +139,9 @@ def _values(
     return out
 
 
-def _stamp(name: str, value: float, modality: str | None, unit: str, known_spacing: bool) -> Measurement:
+def _stamp(name: str, value: float, words: str, unit: str, known_spacing: bool) -> Measurement:
     row = MEASURE[name]
-    shown, words = row.unit, expected_for(name, modality)
+    shown = row.unit
     if name in ("noise_sd", "ring_amplitude", "contrast_range") and unit == "HU":
         shown = "HU"
     elif shown == "HU":

@@ -21,7 +21,7 @@ class Measure:
     unit: str  # "HU" and "mm" give way to "range" and "px" when the image has no such unit
     better: str  # "higher", "lower" or ""
     source: str
-    expected: dict[str, str] = field(default_factory=dict)
+    expected: dict[str, str] = field(default_factory=dict)  # by modality, or "modality anatomy" where that differs
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -30,9 +30,10 @@ MEASURES: tuple[Measure, ...] = (
         "range",
         "lower",
         "mode of local SD, Christianson et al., AJR 2015",
-        # CT: full-dose abdomen is about 10 to 15 HU at 3 mm; thin slices and sharp kernels double it
-        {"ct": "<= 25 HU (body, 1 to 3 mm)", "mr": "<= 0.04", "xray": "<= 0.03", "mammography": "<= 0.03",
-         "pet": "<= 0.10", "": "<= 0.04"},
+        # CT: full-dose abdomen is about 10 to 15 HU at 3 mm; thin slices and sharp kernels double it. A head is scanned
+        # for differences of 5 HU: 3 to 5 HU at 5 mm, twice as much in thin slices.
+        {"ct": "<= 25 HU (body, 1 to 3 mm)", "ct head": "<= 10 HU (head, 1 to 5 mm)", "mr": "<= 0.04",
+         "xray": "<= 0.03", "mammography": "<= 0.03", "pet": "<= 0.10", "": "<= 0.04"},
     ),
     Measure(
         "snr",
@@ -183,10 +184,10 @@ MEASURES: tuple[Measure, ...] = (
 MEASURE = {measure.name: measure for measure in MEASURES}
 
 
-def expected_for(name: str, modality: str | None) -> str:
-    """Words for the range of measure `name` in a good image of `modality`; "" when there is none."""
+def expected_for(name: str, modality: str | None, anatomy: str | None = None) -> str:
+    """Words for the range of measure `name` in a good image of `modality` and, if sure, `anatomy`; "" for none."""
     table = MEASURE[name].expected
-    return table.get(modality or "", table.get("", ""))
+    return table.get(f"{modality} {anatomy}", table.get(modality or "", table.get("", "")))
 
 
 # kind -> measures that back a finding of it, the most telling first

@@ -17,7 +17,6 @@ from medq_vlm.schema import Finding, Measurement
 UNKNOWN = "I cannot tell that from the assessment."
 YOURS = "Whether that suffices for your question is your decision."
 CLEAN = "No degradation was found"
-SURE = 0.8  # a recognised body part is "probably" it below
 DIGITS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 
 
@@ -251,7 +250,7 @@ def anatomy(case: Case) -> str:
     if fact.value is None:
         return f"It is a {name} image; the body part was not recognised."
     how = {"header": "as the file says", "user": "as you said"}.get(fact.from_, f"recognised at {fact.confidence:.0%}")
-    probably = "probably " if fact.from_ == "image" and fact.confidence < SURE else ""
+    probably = "" if fact.sure else "probably "
     told = f"It is {name}, {probably}{fact.value} ({how.replace('%', ' %')})."
     return (
         told if fact.from_ == "user" else f"{told} If that is wrong, put it right under Acquisition and assess again."
@@ -331,7 +330,7 @@ def _no_setting(case: Case, plain: str) -> str:
 def _elsewhere(case: Case) -> str:
     """That the organ in question is not in the image; "" when it may be."""
     fact = case.assessment.anatomy
-    sure = fact.value is not None and (fact.from_ != "image" or fact.confidence >= SURE)
+    sure = fact.sure
     parts = [(word, shown) for words, shown in ORGANS.items() for word in words.split() if case.says(word)]
     if not sure or not parts or any(fact.value in shown for _, shown in parts):
         return ""

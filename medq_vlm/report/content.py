@@ -27,7 +27,6 @@ ATTRIBUTE_NAMES = {
     "exposure": "Exposure",
     "coverage": "Coverage",
 }  # named so that 1 is always good
-SURE_FROM = 0.8  # a fact recognised with less is "probably" so
 VOLUMES = ("ct", "mr", "pet", "oct")  # several images are slices here, frames elsewhere
 
 
@@ -88,7 +87,7 @@ def known(assessment: Assessment, fact: Recognised) -> bool:
 
 def doubted(fact: Recognised) -> bool:
     """Whether what was recognised is too unsure to be stated."""
-    return fact.from_ == "image" and fact.confidence < SURE_FROM
+    return fact.value is not None and not fact.sure
 
 
 def plane(assessment: Assessment) -> str:
