@@ -51,11 +51,9 @@ def finish(sample: ImageSample, name: str) -> ImageSample:
         whole = np.asarray(finite.all(axis=-1)) if pixels.ndim == 4 else finite
         valid = whole if valid is None else np.logical_and(valid, whole)
     sample = replace(sample, pixels=pixels, valid=valid)
-    return (
-        as_ct(sample)
-        if sample.unit == "value" and sample.modality is None and looks_like_hounsfield(pixels)
-        else sample
-    )
+    if sample.unit == "value" and sample.modality is None and looks_like_hounsfield(pixels):
+        return replace(sample, unit="HU", modality="ct", warnings=(*sample.warnings, READ_AS_CT))
+    return sample
 
 
 def looks_like_hounsfield(pixels: np.ndarray) -> bool:
@@ -63,11 +61,6 @@ def looks_like_hounsfield(pixels: np.ndarray) -> bool:
     if pixels.ndim != 3 or not LOWEST_HU <= pixels.min() <= AIR_HU[1] or not 0 < pixels.max() <= TOP_HU:
         return False
     return float(np.mean((pixels > AIR_HU[0]) & (pixels < AIR_HU[1]))) >= AIR_SHARE
-
-
-def as_ct(sample: ImageSample) -> ImageSample:
-    """`sample` in HU, and a word about it."""
-    return replace(sample, unit="HU", modality="ct", warnings=(*sample.warnings, READ_AS_CT))
 
 
 def joined_hash(hashes: list[str]) -> str:
