@@ -15,7 +15,7 @@ from medq_vlm import checkpoint, vocab
 from medq_vlm.config import ViewConfig
 from medq_vlm.phantoms import phantom
 from training import join_opinion, leave_out, synthesize, train_opinion, train_quality
-from training.data import Shards, _mirror
+from training.data import SIDEWAYS, Shards, _lay
 from training.rendering import _calm, as_picture, render_after, render_before
 from training.sources import HELD_OUT_SOURCES, split_of
 
@@ -54,12 +54,14 @@ def test_labels_hold_what_was_done(shards: Path) -> None:
     assert np.isfinite(rows["statistics"]).all()
 
 
-def test_whole_views_are_mirrored_but_depth_stays_down() -> None:
+def test_whole_views_are_seen_in_all_eight_ways_and_depth_mostly_upright() -> None:
     whole = np.arange(4).reshape(2, 2, 1)
-    for upside_down, ways in ((True, 4), (False, 2)):
+    upright = {whole.tobytes(), whole[:, ::-1].tobytes()}
+    for depth, usual in ((False, (1 - SIDEWAYS) / 2 + SIDEWAYS / 4), (True, 1 - SIDEWAYS * 3 / 4)):
         rng = np.random.default_rng(0)
-        seen = {_mirror(whole, upside_down, rng).tobytes() for _ in range(60)}
-        assert len(seen) == ways and whole.tobytes() in seen
+        seen = [_lay(whole, depth, rng).tobytes() for _ in range(4000)]
+        assert len(set(seen)) == 8
+        assert np.mean([one in upright for one in seen]) == pytest.approx(usual, abs=0.03)
 
 
 def test_training_resumes_and_writes_weights_that_load(shards: Path, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ ATTRIBUTE_OF = opinions.ATTRIBUTE_OF.numpy()  # (K,)
 HARMFUL, FEWEST_TASKS = 0.05, 100  # task loss worth a place on the map, and how many make a map
 STATISTICS_NOISE = 0.25  # standard deviations
 STATISTICS_DROP = 0.3  # share of samples
-DEPTH = vocab.MODALITIES.index("ultrasound")  # its images have depth: upside down they are of nothing
+DEPTH = vocab.MODALITIES.index("ultrasound")  # its images have depth: upside down is rare
+SIDEWAYS = 0.2  # share of whole views laid in any of the eight ways, as a file may store them
 
 
 @dataclass
@@ -152,12 +153,13 @@ class Shards:
         return torch.from_numpy(self.labels["statistics"][index].astype(np.float32))
 
     def views(self, index: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """One random tile, turned, and the whole view of each sample, mirrored, with a mild tone curve.
+        """One random tile, turned, and the whole view of each sample, some turned too, with a mild tone curve.
 
         (B, 3, t, t), (B, 3, g, g).
         """
         tiles = np.stack([_three(_turn(self.random_tile(i, rng), rng)) for i in index])
-        wholes = np.stack([_three(_mirror(self.whole(i), self.labels["modality"][i] != DEPTH, rng)) for i in index])
+        depth = self.labels["modality"][index] == DEPTH
+        wholes = np.stack([_three(_lay(self.whole(i), bool(d), rng)) for i, d in zip(index, depth, strict=True)])
         tile_views, whole_views = _gamma([decode(tiles), decode(wholes)], rng)
         return tile_views, whole_views
 
@@ -212,7 +214,9 @@ def _starts(lengths: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths)[:-1]])
 
 
-def _mirror(whole: np.ndarray, upside_down: bool, rng: np.random.Generator) -> np.ndarray:
-    """A whole view from the left or the right, and from above or below where that may be."""
+def _lay(whole: np.ndarray, depth: bool, rng: np.random.Generator) -> np.ndarray:
+    """A whole view mirrored, not upside down where rows are depth; a share of them stored on their side."""
+    if rng.random() < SIDEWAYS:
+        return _turn(whole, rng)
     whole = whole[:, ::-1] if rng.random() < 0.5 else whole
-    return whole[::-1] if upside_down and rng.random() < 0.5 else whole
+    return whole[::-1] if not depth and rng.random() < 0.5 else whole

@@ -20,6 +20,7 @@ MAX_AREA = 460.0**2  # larger contents are reduced before they are degraded; the
 PICTURE_SHARE = 0.45  # share of non-colour contents turned into an eight-bit picture without units
 BARE_SHARE = 0.35  # of the CT slices kept in native units: numbers of HU in a file that does not say so
 CALM_SHARE = {"ct": 0.5, "mr": 0.25, "xray": 0.25, "pet": 0.25}  # of the contents whose own noise is taken away
+TURNED_SHARE = 0.3  # of the versions, stored on their side or upside down: no fault of the image
 STAINED = ("histopathology", "endoscopy", "dermoscopy")
 WINDOWS_HU = ((40, 400), (40, 80), (-600, 1500), (50, 350), (300, 1500), (60, 250), (0, 1000), (-300, 1400))
 
@@ -154,7 +155,7 @@ def as_picture(sample: ImageSample, seed: int) -> ImageSample:
 
 
 def render_after(sample: ImageSample, rng: np.random.Generator) -> ImageSample:
-    """What happens to an image after it was acquired: marks, borders, resampling; drawn per version."""
+    """What happens to an image after it was acquired: marks, borders, resampling, turns; drawn per version."""
     pixels = sample.pixels[0]
     if rng.random() < 0.12:
         pixels = _mark(pixels, rng)
@@ -168,6 +169,8 @@ def render_after(sample: ImageSample, rng: np.random.Generator) -> ImageSample:
                 (int(rng.integers(0, w // 5 + 1)), int(rng.integers(0, w // 5 + 1)))]  # fmt: skip
         level = float(pixels.min())
         pixels = np.pad(pixels, pads + [(0, 0)] * (pixels.ndim - 2), constant_values=level)
+    if rng.random() < TURNED_SHARE:
+        pixels = np.rot90(pixels[:, ::-1] if rng.random() < 0.5 else pixels, int(rng.integers(1, 4)))
     return replace(sample, pixels=np.ascontiguousarray(pixels)[None].astype(np.float32), valid=None)
 
 
