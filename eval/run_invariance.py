@@ -1,6 +1,6 @@
 """Changes that must not change the score: python -m eval.run_invariance [--manifest FILE] [--out FILE]
 
-Pads, flips, crops to the body and enlarges an image by two, halves an oversampled 2048-pixel one, and
+Pads, flips, turns, crops to the body and enlarges an image by two, halves an oversampled 2048-pixel one, and
 compares the scores. The bound is 0.3 of the 0 to 4 scale; repeated runs, alone and among other slices, must
 agree exactly.
 Images: those bundled with pydicom, phantoms of every modality, and clean images of a manifest when one is
@@ -126,12 +126,13 @@ def changes_of(model: SliceScorer, name: str, sample: ImageSample) -> Iterator[C
 
 
 def variants(sample: ImageSample) -> dict[str, ImageSample]:
-    """The same single-slice image padded, flipped, cropped to the body and enlarged by two (bicubic)."""
+    """The same single-slice image padded, flipped, turned, cropped to the body and enlarged by two (bicubic)."""
     (x0, y0, x1, y1), _ = body_box(grey_map(sample, 0))
     return {
         "padded": padded(sample, 0.125),
         "flipped left-right": _geometry(sample, np.s_[:, :, ::-1]),
         "flipped up-down": _geometry(sample, np.s_[:, ::-1]),
+        "turned a quarter": turned(sample),
         "cropped to the body": _geometry(sample, np.s_[:, y0:y1, x0:x1]),
         "enlarged by two": resized(sample, 2.0),
     }
@@ -145,6 +146,15 @@ def padded(sample: ImageSample, share: float) -> ImageSample:
     pixels = np.pad(sample.pixels, border + colour, constant_values=float(sample.pixels.min()))
     valid = None if sample.valid is None else np.pad(sample.valid, border, constant_values=False)
     return replace(sample, pixels=pixels, valid=valid)
+
+
+def turned(sample: ImageSample) -> ImageSample:
+    """A quarter counter-clockwise, spacing with it, as some archives store images."""
+    depth, row, column = sample.spacing_mm
+    valid = None if sample.valid is None else np.rot90(sample.valid, axes=(1, 2)).copy()
+    return replace(
+        sample, pixels=np.rot90(sample.pixels, axes=(1, 2)).copy(), valid=valid, spacing_mm=(depth, column, row)
+    )
 
 
 def resized(sample: ImageSample, factor: float) -> ImageSample:

@@ -81,6 +81,9 @@ def test_variants_keep_the_picture_and_its_geometry() -> None:
     assert variants["padded"].pixels.shape == (1, 120, 120)
     assert np.array_equal(variants["flipped left-right"].pixels[:, :, ::-1], sample.pixels)
     assert np.array_equal(variants["flipped up-down"].pixels[:, ::-1], sample.pixels)
+    sideways = variants["turned a quarter"]
+    assert np.array_equal(np.rot90(sideways.pixels[0], -1), sample.pixels[0])
+    assert sideways.spacing_mm == (sample.spacing_mm[0], *sample.spacing_mm[:0:-1])
     cropped = variants["cropped to the body"].pixels
     assert cropped.size < sample.pixels.size and cropped.max() == sample.pixels.max()
     large = variants["enlarged by two"]
