@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ from fastapi import FastAPI, Request
 from gradio import route_utils
 
 from app import ui
+from app.access import Credentials, checker
 from app.engine import Engine
 from app.guard import App, Guard
 from app.intake import Reader, UploadLimits, sweep
-from app.main import SWEEP_S, UPLOAD_KEPT_S, Credentials, checker, every
 from app.room import Room, explain
 from app.routes import add_routes
 from app.store import Store
 from medq_vlm.schema import MedQError
 
 gr = ui.gr
+SWEEP_S = 15.0
+UPLOAD_KEPT_S = 60.0  # an upload that no event has read or waits to read by then was interrupted
 GRACE_S = 2  # an open page keeps a connection for ever: do not wait for it
 
 
@@ -120,3 +122,15 @@ def serve(host: str, port: int, logins: Credentials, model: tuple[str, str], cac
     finally:
         ended.set()
         room.reader.close()
+
+
+def every(seconds: float, work: Callable[[], object]) -> threading.Event:
+    """Call `work` again and again until the event is set."""
+    ended = threading.Event()
+
+    def loop() -> None:
+        while not ended.wait(seconds):
+            work()
+
+    threading.Thread(target=loop, name="sweep", daemon=True).start()
+    return ended

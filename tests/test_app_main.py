@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from app.main import check_host, checker, credentials, is_loopback, main, parser
+from app.access import check_host, checker, credentials, is_loopback
+from app.main import main, parser
 from medq_vlm import cli
 from medq_vlm.schema import MedQError
 

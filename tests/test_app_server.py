@@ -20,7 +20,7 @@ import pytest
 from gradio_client import Client, handle_file
 from pydicom.datadict import DicomDictionary
 
-from app.main import SWEEP_S, UPLOAD_KEPT_S
+from app.serve import SWEEP_S, UPLOAD_KEPT_S
 from medq_vlm import report
 from medq_vlm.io.examples import CT_SMALL, MR_ABDOMEN, example
 from tests.app_server import Server, running

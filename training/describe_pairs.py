@@ -8,13 +8,12 @@ from medq_vlm.language import line as lines
 from medq_vlm.language import prompt
 from medq_vlm.language.line import Line
 from training.describe_grammar import expand, listed, named
+from training.describe_pieces import Piece, answered
 from training.describe_records import draw
 
 
-def comparison(rng: np.random.Generator, special: tuple[str, ...]) -> list:  # type: ignore[type-arg]
+def comparison(rng: np.random.Generator, special: tuple[str, ...]) -> list[Piece]:
     """Two records, their lines and the comparison."""
-    from training.describe_talk import Piece, answered
-
     first = draw(rng)
     second = draw(rng, str(first.assessment.modality.value)) if rng.random() < 0.8 else draw(rng)
     pair = [lines.from_assessment(example.assessment) for example in (first, second)]

@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from medq_vlm import vocab
 from medq_vlm.language import line as lines
 from medq_vlm.language import prompt
-from medq_vlm.language.features import ImageFeatures
 from medq_vlm.language.line import Line
 from medq_vlm.language.terms import notes_for
 from training import describe_questions as ask
 from training import describe_scope as scope
 from training.describe_grammar import be, expand, hurried, named, pick, where
+from training.describe_pairs import comparison
+from training.describe_pieces import Piece, answered
 from training.describe_records import Example, draw
 from training.describe_text import description
 
@@ -26,22 +25,10 @@ SCOPE: tuple[tuple[str, float], ...] = (("outside", 3.0), ("steering", 0.8), ("m
 SCOPE_SHARE = 0.28
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Text that is read or learned; `image` marks the place of an image's soft tokens."""
-
-    text: str
-    learned: bool = False
-    image: ImageFeatures | None = None
-    line: bool = False  # a choice of the structured line
-
-
 def conversation(rng: np.random.Generator, special: tuple[str, ...]) -> list[Piece]:
     """One training conversation."""
     roll = rng.random()
     if roll < SHARES["compare"]:
-        from training.describe_pairs import comparison
-
         return comparison(rng, special)
     if roll < SHARES["compare"] + SHARES["refused"]:
         return refused(rng)
@@ -80,11 +67,6 @@ def opening(example: Example, line: Line, special: tuple[str, ...]) -> list[Piec
         Piece(prompt.after_image(acquisition)),
         *(Piece(text, learned, line=learned) for text, learned in line.parts()),
     ]
-
-
-def answered(question: str, notes: list[str], answer: str) -> list[Piece]:
-    """A question and its learned answer, with the end mark learned too."""
-    return [Piece(prompt.turn(question, notes)), Piece(answer + prompt.END, True), Piece("\n")]
 
 
 def single(rng: np.random.Generator, line: Line, modality: str) -> tuple[str, str]:

@@ -18,9 +18,9 @@ from medq_vlm.encoder.foreign import is_foreign
 from medq_vlm.encoder.scorer import Scorer
 from training.data import Shards
 from training.fit_head import Features, run_head
-from training.leave_out import Unfamiliar
 from training.losses import VALID
 from training.sources import HELD_OUT_GROUPS, HELD_OUT_SOURCES
+from training.unfamiliar import Unfamiliar
 from training.validation import Figures, macro_f1
 
 THRESHOLDS = np.arange(0.2, 2.51, 0.1)

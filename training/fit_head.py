@@ -15,7 +15,6 @@ from medq_vlm.encoder.foreign import is_foreign
 from medq_vlm.encoder.scorer import UNKNOWN, Outputs, Scorer
 from training import wordings
 from training.data import Shards, _three, decode
-from training.fit_second import fit_second
 from training.loop import MovingAverage, warm_cosine
 from training.losses import quality_loss, wording_loss
 from training.synthesize import VERSIONS
@@ -261,16 +260,3 @@ def head_scores(model: Scorer, features: Features, data: Shards) -> tuple[np.nda
         scores.append(out.score_mean().cpu().numpy())
         severities.append(out.severities().cpu().numpy())
     return np.concatenate(scores), np.concatenate(severities)
-
-
-def fit_head_and_export(model: Scorer, data: Shards, check: Shards, args: argparse.Namespace) -> None:
-    """Cache features, train the head (not with 0 epochs), calibrate, write weights."""
-    from training.export import export
-
-    check_features = cached(args.out / "features_validation", model, check, args.head_samples)
-    if args.head_epochs:
-        features = cached(args.out / "features_train", model, data, args.head_samples, HEAD_TILES)
-        fit_head(model, features, data, check_features, check, args)
-    if args.second_opinions:
-        fit_second(model, data, args.second_opinions, args.seed)
-    export(model, check_features, check, data, args)

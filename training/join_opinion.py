@@ -30,8 +30,8 @@ from training.export import Predictions, calibrate, card, predictions
 from training.fit_head import Features, cached, extract, tower_key
 from training.fit_judgement import PARTS, fit_judgement
 from training.fit_second import fit_asked, fit_second
-from training.leave_out import Unfamiliar
 from training.train_opinion import HEAD_TILES, RECORD, WEIGHTS, looks_of
+from training.unfamiliar import Unfamiliar
 from training.validation import Figures
 
 PREFIXES = ("second.", "third.", *PARTS)

@@ -10,7 +10,6 @@ ones are rejected. `training.train_quality --unfamiliar` calibrates on both. The
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -24,25 +23,7 @@ from training.data import Shards
 from training.fit_head import HEAD_TILES, cached, one_run, run_head
 from training.fit_second import fit_second
 from training.synthesize import VERSIONS
-
-
-@dataclass(frozen=True)
-class Unfamiliar:
-    """Raw outputs for versions of sources that were left out, and what is true of them."""
-
-    distribution: np.ndarray  # (N, 21)
-    quality: np.ndarray  # (N,) 0 to 4
-    severities: np.ndarray  # (N, K) raw
-    truth: np.ndarray  # (N, K) severity 0 to 4
-    modality: np.ndarray  # (N,) id
-
-    @classmethod
-    def load(cls, path: Path) -> Unfamiliar:
-        kept = np.load(path)
-        return cls(**{field.name: kept[field.name] for field in fields(cls)})
-
-    def save(self, path: Path) -> None:
-        np.savez(path, **vars(self))
+from training.unfamiliar import Unfamiliar
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -28,7 +28,8 @@ from medq_vlm.language.model import LanguageModel
 from medq_vlm.language.projector import Projector
 from medq_vlm.language.shipped import PACKAGED, shape
 from medq_vlm.language.weights import converted, load_base, load_tokenizer
-from training.describe_talk import Piece, conversation
+from training.describe_pieces import Piece
+from training.describe_talk import conversation
 
 WARM_UP, SAVE_EVERY_S = 10, 180.0
 LINE_WEIGHT = 3.0  # the few choices of the line decide what every later text rests on

@@ -30,6 +30,9 @@ from medq_vlm.encoder import foreign
 from medq_vlm.encoder.scorer import Scorer
 from medq_vlm.evidence.statistics import FEATURE_NAMES
 from training.data import Labels, Shards
+from training.export import export
+from training.fit_head import HEAD_TILES, cached, fit_head
+from training.fit_second import fit_second
 from training.loop import MovingAverage, load_state, save_state, warm_cosine
 from training.losses import quality_loss
 from training.pretrained import start_from_imagenet
@@ -187,6 +190,17 @@ def start(args: argparse.Namespace) -> Scorer:
     return model
 
 
+def finish(model: Scorer, data: Shards, check: Shards, args: argparse.Namespace) -> None:
+    """Cache features, train the head (not with 0 epochs), calibrate, write weights."""
+    check_features = cached(args.out / "features_validation", model, check, args.head_samples)
+    if args.head_epochs:
+        features = cached(args.out / "features_train", model, data, args.head_samples, HEAD_TILES)
+        fit_head(model, features, data, check_features, check, args)
+    if args.second_opinions:
+        fit_second(model, data, args.second_opinions, args.seed)
+    export(model, check_features, check, data, args)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stage", type=int, choices=(1, 2), default=1)
@@ -239,9 +253,7 @@ def main(argv: list[str] | None = None) -> None:
         model.statistics_std.copy_(torch.from_numpy(statistics.std(0) + 1e-3))
     if args.steps:
         model.load_state_dict(fit_tower(model, data, check, args))
-    from training.fit_head import fit_head_and_export
-
-    fit_head_and_export(model, data, check, args)
+    finish(model, data, check, args)
 
 
 if __name__ == "__main__":
