@@ -99,7 +99,7 @@ def _facts(result: Assessment) -> str:
 def _findings(result: Assessment, review: Review) -> str:
     found = content.shown_findings(result)
     body = "".join(_finding(number, finding, review) for number, finding in enumerate(found, start=1))
-    body = body or '<p class="mq-soft">No degradation was found.</p>'
+    body = body or f'<p class="mq-soft">{_e(content.without_findings(result))}</p>'
     missed = [kind for kind in review.findings if kind not in {f.kind for f in found}]
     body += "".join(
         f'<article class="mq-finding added" data-kind="{kind}"><div class="mq-head"><span class="mq-name">'

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from app import panel
+from app.review import Review
 from medq_vlm import vocab
 from medq_vlm.commands import brief
 from medq_vlm.language import line as lines
@@ -34,6 +35,14 @@ def test_no_writer_shows_a_score_that_contradicts_its_verdict() -> None:
         shown = re.findall(r"(?<!\d)2\.4\d?|(?<!\d)2\.50?(?!\d)", text)
         assert "2.49" in shown, text
         assert "2.5" not in shown and "2.50" not in shown, text
+
+
+@pytest.mark.parametrize(("score", "words"), [(3.4, "No degradation was found"), (1.8, "No single degradation")])
+def test_a_score_below_good_is_not_said_to_be_without_fault(score: float, words: str) -> None:
+    result = assessed(score)
+    for told in (to_text(result), to_html(result, None), panel._findings(result, Review())):
+        assert words in told
+        assert told.count("degradation was found") + told.count("degradation stands out") == 1
 
 
 def test_text_gives_verdict_and_score_before_findings_before_disclaimer() -> None:

@@ -65,6 +65,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f}\u00a0%"
 
 
+def without_findings(assessment: Assessment) -> str:
+    """What is said where no finding is listed: a score below good is not explained away."""
+    if assessment.verdict in (None, "good"):
+        return "No degradation was found."
+    return "No single degradation stands out; the score is that of the image as a whole."
+
+
 def image_name(assessment: Assessment) -> str:
     """E.g. "Chest CT, 300 slices", "Probably heart MR"; "Image" when nothing was recognised or can be assessed."""
     parts = []

@@ -132,7 +132,7 @@ def _figure(assessment: Assessment, picture: Picture) -> str:
 def _findings(assessment: Assessment) -> str:
     findings = content.shown_findings(assessment)
     if not findings:
-        return "<h2>Findings</h2><p>No degradation was found.</p>"
+        return f"<h2>Findings</h2><p>{_e(content.without_findings(assessment))}</p>"
     rows = "".join(_finding(number, finding) for number, finding in enumerate(findings, start=1))
     return f'<h2>Findings</h2><table class="findings"><tbody>{rows}</tbody></table>'
 

@@ -270,7 +270,7 @@ def _findings(pdf: _Report, assessment: Assessment) -> None:
     findings = content.shown_findings(assessment)
     _title(pdf, "Findings", 18)
     if not findings:
-        write(pdf, "No degradation was found.", 8.5, MARGIN, WIDTH)
+        write(pdf, content.without_findings(assessment), 8.5, MARGIN, WIDTH)
     for number, finding in enumerate(findings, start=1):
         _finding(pdf, number, finding)
 

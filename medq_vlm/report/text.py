@@ -47,7 +47,7 @@ def to_text(assessment: Assessment, colour: bool = False, width: int = 100) -> s
 def _findings(assessment: Assessment, width: int) -> list[str]:
     findings = content.shown_findings(assessment)
     if not findings:
-        return ["Findings", "  none: no degradation was found"]
+        return ["Findings", *_wrap(content.without_findings(assessment), width, "  ", "  ")]
     lines = ["Findings"]
     for index, finding in enumerate(findings, start=1):
         lines += _finding(index, finding, width)
