@@ -32,7 +32,9 @@ def test_a_folded_scorer_gives_the_same_maps_and_logits(loaded: checkpoint.Check
         for one, other in zip(loaded.model.maps(tiles), folded.maps(tiles), strict=True):
             assert torch.allclose(one, other, atol=1e-4 * float(one.abs().max()))
         said = [
-            predict.predict(model, predict.encode(model, view, statistics, loaded.view), UNKNOWN, loaded.anchors)
+            predict.predict(
+                model, predict.encode(model, view, lambda: statistics, loaded.view), UNKNOWN, loaded.anchors
+            )
             for model in (loaded.model, folded)
         ]
     assert torch.allclose(said[0].score_mean(), said[1].score_mean(), atol=1e-5)

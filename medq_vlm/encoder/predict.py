@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -45,9 +46,9 @@ def cut_views(plane: np.ndarray, config: ViewConfig) -> tuple[torch.Tensor, torc
 
 @torch.no_grad()
 def encode(
-    model: Scorer, view: Canonical, statistics: np.ndarray, config: ViewConfig, windows: bool = False
+    model: Scorer, view: Canonical, statistics: Callable[[], np.ndarray], config: ViewConfig, windows: bool = False
 ) -> EncodedSlice:
-    """Run the tower over one slice; with `windows` for `heat_map` too."""
+    """Run the towers over one slice; with `windows` for `heat_map` too. `statistics` is asked when they are done."""
     tiles, whole, origins = cut_views(view.plane, config)
     device = model.queries.device
     seen, small = model.maps(tiles.to(device)), model.maps(whole.to(device))
@@ -57,7 +58,7 @@ def encode(
         whole=backbone.pool(small)[0],
         looks=None if third is None else torch.cat([third.look(seen).mean(0), third.look(small)[0]]),
         windows=_window_tokens(seen, config.tile_px) if windows else None,
-        statistics=torch.from_numpy(statistics).to(device),
+        statistics=torch.from_numpy(statistics()).to(device),
         origins=tuple(origins),
         plane_size=(view.plane.shape[0], view.plane.shape[1]),
     )
