@@ -8,7 +8,9 @@ import pytest
 from eval import scope_questions
 from eval.written_cases import EVERYWHERE, written
 from medq_vlm import checkpoint
-from medq_vlm.language import scope, shipped
+from medq_vlm.language import guard, scope, shipped
+from medq_vlm.language import line as lines
+from medq_vlm.language.decode import Decoder
 from medq_vlm.language.talker import Check, Subject, Talker
 from training import train_scope
 
@@ -37,7 +39,15 @@ def noisy() -> Subject:
 @pytest.mark.parametrize("question", OUTSIDE)
 def test_what_is_not_about_quality_is_declined(talker: Talker, noisy: Subject, question: str) -> None:
     answer = "".join(talker.answer(noisy, question))
-    assert any(word in answer.lower() for word in scope_questions.DECLINED), answer
+    assert answer == scope.REFUSAL
+    assert any(word in answer.lower() for word in scope_questions.DECLINED)
+
+
+def test_what_cannot_be_said_truly_is_replaced_once_by_the_result(talker: Talker, noisy: Subject) -> None:
+    never = Check(lambda sentence: guard.Contradiction(0, sentence, "never right"), "Instead.")
+    decoder = Decoder(talker.model)
+    decoder.read(*talker._conversation(noisy, lines.from_assessment(noisy.assessment), [], "Describe the quality."))
+    assert list(talker._sentences(decoder, never, 60, None)) == ["Instead."]
 
 
 @pytest.mark.parametrize("question", INSIDE)
@@ -88,5 +98,5 @@ def test_without_a_trained_reading_the_model_decides(talker: Talker, noisy: Subj
         talker.model.scope = known
 
 
-def test_the_opening_of_a_refusal_is_recognised_as_one() -> None:
-    assert scope.DECLINES.search(scope.OPENING)
+def test_a_refusal_is_recognised_as_one() -> None:
+    assert scope.DECLINES.search(scope.REFUSAL)
