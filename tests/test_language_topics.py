@@ -78,6 +78,7 @@ GREETINGS = ("hello", "hi there")  # outside by the letter; a greeting is greete
         ("the nurse says there is ghosting, do you agree?", "No ghosting was found"),
         ("is the implant disturbing the rest?", "No metal streaks were found"),
         ("I want to measure T1, does the motion allow that", "moderate motion artefact (whole image)"),
+        ("does the artefact cover the brain", "Moderate motion artefact (whole image)"),
         ("would your restore function help?", "under Restore"),
         ("hello", "Hello"),
         ("asdf", "did not understand"),

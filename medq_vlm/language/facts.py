@@ -183,7 +183,8 @@ def hidden(case: Case) -> str:
         return wrong
     if not case.found:
         return f"{CLEAN} that could hide anything."
-    one = next((found for found in case.found if found.kind in case.named), None if case.named else case.found[0])
+    named = [kind for kind in case.named if kind != "occlusion"]  # "cover" names one, and is the question's verb
+    one = next((found for found in case.found if found.kind in named), None if named else case.found[0])
     if one is None:
         return presence(case)
     return (
