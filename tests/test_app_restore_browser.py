@@ -67,6 +67,12 @@ def test_an_image_is_restored_compared_led_by_words_and_taken_away(server: Serve
         result = json.loads(archive.read(next(name for name in archive.namelist() if name.endswith(".json"))))
         restoring.validate(result)
         assert result["description"]["from"] == "user" and result["treated"] == ["low_dose_noise"]
+        box.clear()
+        box.send_keys("Make it nice.")
+        driver.find_element(By.CSS_SELECTOR, "#mq-restore-again").click()
+        until(driver, "document.querySelector('.mq-before') && !document.querySelector('.mq-after')")
+        assert until(driver, loaded.format("before", "before")) == 128  # the picture stays
+        assert "in CT images it treats" in driver.find_element(By.CSS_SELECTOR, "#mq-restored-box").text
         bad = [one["message"] for one in driver.get_log("browser") if one["level"] == "SEVERE"]
         assert bad == []
     left = [path for path in server.folder.rglob("*") if path.is_file() and path.suffix in (".dcm", ".png", ".tif")]
