@@ -61,26 +61,26 @@ def change_png(study: Study, index: int) -> bytes:
 
 def view(study: Study | None) -> str:
     """The element that restore.js fills."""
-    if study is None or study.treated is None:
-        words = NO_STUDY if study is None else "Nothing was restored yet: the slider appears here."
-        return f'<div class="mq-ba empty"><p>{words}</p></div>'
-    made = study.treated.restored.restoration
+    if study is None:
+        return f'<div class="mq-ba empty"><p>{NO_STUDY}</p></div>'
+    made = study.treated.restored.restoration if study.treated else None
+    alone = made is None or made.unchanged  # the original is all there is to see
+    reason = "Nothing was restored yet: this is the original." if made is None else made.warnings[0]
     shown = viewer.payload(study)
     data = {key: shown[key] for key in ("token", "slices", "height", "width", "tall", "presets", "plane")}
-    first = 0 if made.unchanged else restoring.shown_slice(made)
-    data |= {"number": study.treated.number, "first": first, "unchanged": made.unchanged}
+    first = 0 if made is None or made.unchanged else restoring.shown_slice(made)
+    data |= {"number": study.treated.number if study.treated else 0, "first": first, "alone": alone}
     windows = "".join(f'<option value="{n}">{p["name"]}</option>' for n, p in enumerate(shown["presets"]))
     hidden = {True: " hidden", False: ""}
-    reason = f'<p class="mq-lead">{html.escape(made.warnings[0])}</p>' if made.unchanged else ""
     return (
-        f'<div class="mq-restored" data-restore="{html.escape(json.dumps(data), quote=True)}">{reason}'
-        '<div class="mq-tools">'
+        f'<div class="mq-restored" data-restore="{html.escape(json.dumps(data), quote=True)}">'
+        f'<p class="mq-lead"{hidden[not alone]}>{html.escape(reason)}</p><div class="mq-tools">'
         f'<select data-window aria-label="Window preset"{hidden[not windows]}>{windows}</select>'
-        f"{'' if made.unchanged else MODES}"
+        f"{'' if alone else MODES}"
         f'<label{hidden[shown["slices"] == 1]}>{capital(shown["plane"])} <input type="range" data-slice min="0" '
         f'max="{shown["slices"] - 1}" value="0" aria-label="{capital(shown["plane"])}"><output data-position></output>'
         '</label></div><div class="mq-ba"><div class="mq-pair"><img class="mq-before" alt="Original">'
-        f'<span class="left">Original</span>{"" if made.unchanged else SLIDER}</div>{"" if made.unchanged else CHANGE}'
+        f'<span class="left">Original</span>{"" if alone else SLIDER}</div>{"" if alone else CHANGE}'
         "</div></div>"
     )
 

@@ -18,7 +18,7 @@
       one("[data-position]").textContent = `${state.slice + 1} / ${study.slices}`;
       one("[data-slice]").value = state.slice;
       if (study.presets.length) one("[data-window]").value = state.preset;
-      if (study.unchanged) return; // the original is all there is
+      if (study.alone) return; // the original is all there is
       after.src = `${place}/restored/${state.slice}?n=${study.number}${window_}`;
       const shown = state.mode === "residual";
       if (shown) change.src = `${place}/residual/${state.slice}?n=${study.number}`;
