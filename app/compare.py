@@ -40,14 +40,15 @@ def rows(first: Assessment, second: Assessment) -> list[Row]:
 
 
 def pair_sentence(first: Assessment, second: Assessment) -> str:
-    """Which of two images is better, and what each shows alone, in one sentence."""
+    """Which of two images is better, where they may be compared, and what each shows alone."""
     if first.score is None or second.score is None:
         return "One of the two could not be assessed."
     gap = _shown_gap(first.score, second.score)
-    scores = f"({vocab.score_text(first.score)} and {vocab.score_text(second.score)} of 4)"
+    scores = f"{vocab.score_text(first.score)} and {vocab.score_text(second.score)} of 4"
     better = f"The {'second' if gap > 0 else 'first'} is better by {abs(gap):.1f}"
-    words = not_comparable(first, second)
-    words += f"{'Both are of one quality' if abs(gap) < SAME_SCORE else better} {scores}"
+    words = f"{'Both are of one quality' if abs(gap) < SAME_SCORE else better} ({scores})"
+    if apart := not_comparable(first, second):
+        words = f"{apart}They are {scores}"
     for name, one, other in (("first", first, second), ("second", second, first)):
         known = {f.kind for f in other.findings}
         alone = ", ".join(vocab.KIND[f.kind].plain for f in one.findings if f.kind not in known)

@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,6 +76,12 @@ def take(paths: Sequence[str | Path], limits: UploadLimits = UploadLimits()) -> 
         raise MedQError("The upload was interrupted; please drop the files again.") from None
     finally:
         discard(files)
+
+
+def once(files: Iterable[Named]) -> tuple[list[Named], list[str]]:
+    """Files without second copies of the same name and content, and the names of what was copied."""
+    count = Counter(files)
+    return list(count), [file.name for file, times in count.items() if times > 1]
 
 
 def discard(files: Iterable[Path]) -> None:

@@ -75,7 +75,7 @@ class Pages:
         owner, count = owner_of(request), len(paths or [])
         yield (KEEP, panel.progress(f"Reading {count} files\u2026" if count > 1 else "Reading\u2026"), *[KEEP] * 8)
         try:
-            studies, problems = self.room.receive(owner, paths or [])
+            studies, problems = self.room.receive(owner, paths or [], join=True)
         except Exception as error:
             yield (None, panel.notice(explain(error), "error"), *[KEEP] * 8)
             return
@@ -83,7 +83,8 @@ class Pages:
             self.room.store.select(owner, studies[0].token)
         more = len(problems) - SHOWN
         self.room.store.note(owner, " ".join(problems[:SHOWN]) + (f" And {more} more." if more > 0 else ""))
-        words = panel.progress("Waiting for its turn\u2026") if studies else panel.notice("")
+        waits = any(study.state == "waiting" for study in studies)
+        words = panel.progress("Waiting for its turn\u2026") if waits else panel.notice("")
         yield (None, self._told(owner, words), KEEP, *self._state(owner))
 
     def open_example(self, name: str | None, request: gr.Request) -> Values:
@@ -176,8 +177,7 @@ class Pages:
         """Let what was stopped wait for its turn again: go."""
         for study in self.room.store.studies(owner_of(request)):
             if study.state == "stopped":
-                study.fresh_stop()
-                study.state = "waiting"
+                study.wait_again()
         return gr.update(visible=False)
 
     def show(self, token: str | None, request: gr.Request) -> Values:

@@ -49,7 +49,7 @@ def panel(study: Study | None) -> str:
         parts.append(_findings(result, study.review))
     parts += [_review(result, study.review), _downloads(study)]
     if result.assessable:
-        parts += [_attributes(result), _details("Description", f"<p>{_e(result.description)}</p>")]
+        parts += [_attributes(result), _details("Description", f"<p>{_e(result.prose)}</p>")]
     parts += [_details("Measurements", _measures(result.evidence)), _versions(result)]
     return f'<section class="mq-panel" data-study="{_e(study.token)}">{"".join(parts)}</section>'
 

@@ -22,6 +22,15 @@ from medq_vlm.report.residual import full_scale, residual_png
 from medq_vlm.schema import Assessment, MedQError
 
 LITTLE = 0.15  # of score: too little to be a help
+MODES = (
+    '<button type="button" data-mode="slider" aria-pressed="true">Before / after</button>'
+    '<button type="button" data-mode="residual" aria-pressed="false">What changed</button>'
+)
+SLIDER = (
+    '<img class="mq-after" alt="Restored"><i></i><span class="right">Restored</span><input type="range" data-share '
+    'min="0" max="100" step="0.5" value="50" aria-label="Share of the width that shows the original">'
+)
+CHANGE = '<img class="mq-change" alt="What changed: red added, blue taken away" hidden>'
 NO_STUDY = "Open a study in the reading tab first."
 
 
@@ -52,28 +61,26 @@ def change_png(study: Study, index: int) -> bytes:
 
 def view(study: Study | None) -> str:
     """The element that restore.js fills."""
-    if study is None or study.treated is None:
-        words = NO_STUDY if study is None else "Nothing was restored yet: the slider appears here."
-        return f'<div class="mq-ba empty"><p>{words}</p></div>'
-    made = study.treated.restored.restoration
-    if made.unchanged:
-        return f'<div class="mq-ba empty"><p>{html.escape(made.warnings[0])}</p></div>'
+    if study is None:
+        return f'<div class="mq-ba empty"><p>{NO_STUDY}</p></div>'
+    made = study.treated.restored.restoration if study.treated else None
+    alone = made is None or made.unchanged  # the original is all there is to see
+    reason = "Nothing was restored yet: this is the original." if made is None else made.warnings[0]
     shown = viewer.payload(study)
     data = {key: shown[key] for key in ("token", "slices", "height", "width", "tall", "presets", "plane")}
-    data |= {"number": study.treated.number, "first": restoring.shown_slice(made)}
+    first = 0 if made is None or made.unchanged else restoring.shown_slice(made)
+    data |= {"number": study.treated.number if study.treated else 0, "first": first, "alone": alone}
     windows = "".join(f'<option value="{n}">{p["name"]}</option>' for n, p in enumerate(shown["presets"]))
     hidden = {True: " hidden", False: ""}
     return (
-        f'<div class="mq-restored" data-restore="{html.escape(json.dumps(data), quote=True)}"><div class="mq-tools">'
+        f'<div class="mq-restored" data-restore="{html.escape(json.dumps(data), quote=True)}">'
+        f'<p class="mq-lead"{hidden[not alone]}>{html.escape(reason)}</p><div class="mq-tools">'
         f'<select data-window aria-label="Window preset"{hidden[not windows]}>{windows}</select>'
-        '<button type="button" data-mode="slider" aria-pressed="true">Before / after</button>'
-        '<button type="button" data-mode="residual" aria-pressed="false">What changed</button>'
+        f"{'' if alone else MODES}"
         f'<label{hidden[shown["slices"] == 1]}>{capital(shown["plane"])} <input type="range" data-slice min="0" '
         f'max="{shown["slices"] - 1}" value="0" aria-label="{capital(shown["plane"])}"><output data-position></output>'
         '</label></div><div class="mq-ba"><div class="mq-pair"><img class="mq-before" alt="Original">'
-        '<img class="mq-after" alt="Restored"><i></i><span class="left">Original</span><span class="right">Restored'
-        '</span><input type="range" data-share min="0" max="100" step="0.5" value="50" aria-label="Share of the width '
-        'that shows the original"></div><img class="mq-change" alt="What changed: red added, blue taken away" hidden>'
+        f'<span class="left">Original</span>{"" if alone else SLIDER}</div>{"" if alone else CHANGE}'
         "</div></div>"
     )
 
@@ -96,9 +103,10 @@ def facts(study: Study | None) -> str:
             f'<nav class="mq-downloads"><a class="mq-button main" data-export="restored" download href="/medq/study/'
             f'{study.token}/export/restored" title="Image, change and record; no header, no patient">Download</a></nav>'
         )
-    told = [words for words in made.warnings if words != restoring.DERIVED]
+    above = made.warnings[0] if made.unchanged else restoring.DERIVED  # said on the page already
+    told = [words for words in made.warnings if words != above]
     if not made.unchanged and not helped(treated.before, treated.after):
-        told.insert(0, f"By its score the restoration did not help: the image is {treated.after.verdict} as before.")
+        told.insert(0, f"By its score the restoration did not help: the verdict is {treated.after.verdict} as before.")
     parts.append(panel.warnings([*told, *restoring.score_warnings(treated.before, treated.after)]))
     if not made.unchanged:
         parts.append(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from app.engine import Engine, Step, Stopped
-from app.intake import Reader, Unread, UploadLimits, take
+from app.intake import Reader, Unread, UploadLimits, once, take
 from app.store import Owner, Store, Study, Treated
 from medq_vlm import phantoms
 from medq_vlm.degrade.sample import degrade_sample
@@ -21,6 +21,7 @@ from medq_vlm.schema import ImageSample, IngestError, MedQError
 
 LOG = logging.getLogger("medq.app")
 LONGEST_DESCRIPTION = 600
+TOLD = 3  # names of files that came twice
 LONGEST_LEAD = 2000  # of a description that leads a restoration: the assessment's own may be so long
 EXAMPLES = ("Head CT", "Head CT, motion", "Abdomen MR", "CT volume (phantom)", "CT, metal (phantom)",
             "Head MR, motion (phantom)", "Chest X-ray (phantom)", "Fundus, defocus (phantom)")  # fmt: skip
@@ -35,18 +36,32 @@ class Room:
     reader: Reader
     limits: UploadLimits = field(default_factory=UploadLimits)
 
-    def receive(self, owner: Owner, paths: Sequence[str | Path]) -> tuple[list[Study], list[str]]:
-        """Uploaded files to studies of `owner`, and a sentence for each that failed. Raises MedQError."""
-        taken = self.reader.read(take(paths, self.limits))
-        studies, unread = [], list(taken.unread)
+    def receive(self, owner: Owner, paths: Sequence[str | Path], join: bool = False) -> tuple[list[Study], list[str]]:
+        """Uploaded files to studies of `owner`, and sentences: what failed, what came twice. Raises MedQError.
+
+        join: what the owner's page lists already, by name and content, is that study; else it becomes another one.
+        """
+        files, twice = once(take(paths, self.limits))
+        taken = self.reader.read(files)
+        studies: list[Study] = []
+        unread = list(taken.unread)
         gone = self.store.forgotten(owner)
+        listed = self.store.studies(owner) if join else []
         for sample in taken.samples:
             try:
-                studies.append(self.store.add(owner, clean(sample.path), sample))
+                same = next((one for one in listed if _same(one.sample, sample)), None)
+                if same is None:
+                    studies.append(self.store.add(owner, clean(sample.path), sample))
+                elif same not in studies:
+                    same.wait_again()
+                    studies.append(same)
+                    twice.append(same.name)
             except MedQError as error:
                 unread.append(Unread(clean(sample.path), str(error)))
         self.store.failed(owner, unread)
         problems = [one.problem for one in unread]
+        if twice:
+            problems.append(_kept_once([*dict.fromkeys(map(clean, twice))]))
         if gone := self.store.forgotten(owner) - gone:
             problems.append(
                 f"{gone} older {'study was' if gone == 1 else 'studies were'} removed from memory to make room."
@@ -105,6 +120,17 @@ class Room:
                 yield step
         finally:
             study.restoring.release()
+
+
+def _same(one: ImageSample, other: ImageSample) -> bool:
+    """The same input again; shape and view tell the stacks of one file apart."""
+    first, second = ((s.path, s.sha256, s.pixels.shape, s.view) for s in (one, other))
+    return first == second
+
+
+def _kept_once(names: Sequence[str]) -> str:
+    shown = [*names[:TOLD], *([f"{len(names) - TOLD} more"] if len(names) > TOLD else [])]
+    return f"Given twice and kept once: {', '.join(shown)}."
 
 
 def example(name: str) -> ImageSample:

@@ -94,6 +94,12 @@ class Study:
             self.stop_restoring = threading.Event()
         return self.stop_restoring
 
+    def wait_again(self) -> None:
+        """Take its turn once more if it was stopped or failed before there was a result."""
+        if self.result is None and self.state in ("stopped", "failed"):
+            self.fresh_stop()
+            self.state, self.problem = "waiting", ""
+
     def end(self) -> None:
         """End what runs with the model, but no answer."""
         self.stop.set()
@@ -188,9 +194,10 @@ class Store:
         return self._full(page) or len(self._pages) > self.bounds.pages or self._all_bytes() > self.bounds.all_bytes
 
     def failed(self, owner: Owner, unread: Iterable[Unread]) -> None:
-        """Remember files of a page that could not be read."""
+        """Remember files of a page that could not be read, each once."""
         with self._lock:
-            if unread := list(unread):
+            known = set(self.unread(owner))
+            if unread := [one for one in dict.fromkeys(unread) if one not in known]:
                 self._touch(owner).unread.extend(unread)
 
     def unread(self, owner: Owner) -> list[Unread]:

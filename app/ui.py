@@ -156,7 +156,7 @@ def build(room: Room) -> gr.Blocks:
                 difference = gr.HTML(elem_id="mq-difference")
             with gr.Tab("Worklist", id="worklist") as worklist_tab:
                 with gr.Row():
-                    batch = gr.File(label="Drop many files or a zip", file_count="multiple", height=110,
+                    batch = gr.File(label="Drop many files or a zip", file_count="multiple", height=132,
                                     elem_id="mq-batch", elem_classes="mq-upload")  # fmt: skip
                     with gr.Column(min_width=220):
                         wanted = gr.Dropdown(list(worklist.FILTERS), value=worklist.FILTERS[0], label="Show",

@@ -15,6 +15,7 @@ from scipy import ndimage
 from medq_vlm import vocab
 from medq_vlm.report.describe import describe
 from medq_vlm.restore import Guidance, Restoration, from_assessment, invention, untouched
+from medq_vlm.restore.tasks import tasks_for
 from medq_vlm.schema import Assessment, ImageSample, MedQError, plain
 
 if TYPE_CHECKING:
@@ -77,13 +78,24 @@ def reason_to_stay(assessment: Assessment, guidance: Guidance, by_person: bool) 
     if not assessment.assessable:
         return f"The image was not restored, for it cannot be assessed: {assessment.reason}"
     if by_person and not guidance.findings:
-        return "The image was left as it is: the description names no degradation."
+        return f"The image was left as it is: the description names no degradation; {treatable(guidance.modality)}."
     worst = max((finding.severity_value for finding in assessment.findings), default=0.0)
     if assessment.verdict == "good" and worst < MODERATE and not by_person:
         return "The image was left as it is: it is good already."
     if not guidance.treated:
-        return "The image was left as it is: nothing was found that the restoration has learnt to treat."
+        found = "the description names nothing" if by_person else "nothing was found"
+        told = treatable(guidance.modality)
+        return f"The image was left as it is: {found} that the restoration has learnt to treat; {told}."
     return ""
+
+
+def treatable(modality: str | None) -> str:
+    """A clause that says what the restoration treats in images of a modality."""
+    names = [vocab.KIND[kind].plain for kind in tasks_for(modality)] if modality else []
+    where = f"{vocab.MODALITY_NAMES[modality]} images" if modality else "images of unknown modality"
+    if not names:
+        return f"it treats nothing in {where}"
+    return f"in {where} it treats {', '.join(names[:-1])}{' and ' if names[1:] else ''}{names[-1]}"
 
 
 def doubtful_exposures(guidance: Guidance) -> tuple[str, ...]:

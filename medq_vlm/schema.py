@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from medq_vlm import vocab
+
 SCHEMA_VERSION = "medq/1"
 
 
@@ -175,10 +177,16 @@ class Assessment:
     acquisition_fields: dict[str, str | float] = field(default_factory=dict)
     prompts: tuple[dict[str, Any], ...] = ()  # good, bad, score 0 to 1 of each pair a user wrote
 
+    @property
+    def prose(self) -> str:
+        """The description as people read it; `description` is what the restoration network reads."""
+        return vocab.in_good_english(self.description)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, `schema` first; numbers rounded to four decimals."""
         out: dict[str, Any] = {"schema": SCHEMA_VERSION}
         out.update(plain(asdict(self), four_decimals))
+        out["description"] = self.prose
         for key in ("modality", "anatomy"):
             out[key]["from"] = out[key].pop("from_")
         return out

@@ -6,6 +6,7 @@ beside it in kinds.py, kinds_by_modality.py and prompts.py; everyone else reads 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from medq_vlm.kinds import KIND_TEXTS
@@ -152,6 +153,7 @@ def severity_word(value: float) -> str:
 
 
 USABLE_FROM, GOOD_FROM = 1.5, 2.5
+QUALITY_REJECT = re.compile(r"(?i)\bquality of (this|the) image is reject\b")
 LIMITS = f"reject below {USABLE_FROM}, usable from {USABLE_FROM}, good from {GOOD_FROM}"
 
 
@@ -159,6 +161,14 @@ def verdict_word(score: float) -> str:
     """Verdict of a score 0 to 4: reject < 1.5 <= usable < 2.5 <= good, the score as in the JSON, to four decimals."""
     score = round(score, 4)
     return VERDICTS[int(score >= USABLE_FROM) + int(score >= GOOD_FROM)]
+
+
+def in_good_english(text: str) -> str:
+    """`text` with "the quality of this image is reject" as a verdict: "reject" is no adjective.
+
+    For readers alone: the networks were trained on the sentence as it was.
+    """
+    return QUALITY_REJECT.sub(r"verdict on \1 image is reject", text)
 
 
 def score_text(score: float, decimals: int = 1) -> str:

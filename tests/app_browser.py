@@ -52,6 +52,13 @@ def until(driver: Driver, condition: str) -> Any:
     raise AssertionError(f"never true: {condition}")
 
 
+def narrowed(driver: Driver, width: int, height: int = 900) -> None:
+    """A window of this size inside; a real one is never as narrow as a phone."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    until(driver, f"innerWidth === {width}")
+
+
 def press(driver: Driver, name: str) -> None:
     """Click the button of this id once it is on the page: the words beside it may come first."""
     until(driver, f"document.getElementById('{name}')")

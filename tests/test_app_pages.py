@@ -49,7 +49,7 @@ def uploaded(folder: Path, *names: str) -> list[str]:
     paths = []
     for name in names:
         path = folder / "upload" / name  # reading it removes the folder too
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"no image" if name.endswith(".txt") else example(name).read_bytes())
         paths.append(str(path))
     return paths
@@ -135,6 +135,39 @@ def test_stop_leaves_what_waits_and_go_on_takes_it_up(pages: Pages) -> None:
     pages.resume(REQUEST)
     list(pages.assess_waiting(REQUEST))
     assert [one.state for one in studies] == ["done", "done"]
+
+
+def test_a_file_that_comes_twice_is_listed_and_told_once(pages: Pages, tmp_path: Path) -> None:
+    first = uploaded(tmp_path / "a", CT_SMALL, "notes.txt")
+    begun = list(pages.receive([*first, *uploaded(tmp_path / "b", CT_SMALL, "notes.txt")], REQUEST))
+    assert f"Given twice and kept once: {CT_SMALL}, notes.txt." in told(begun)[-1]
+    (study,) = pages.room.store.studies(ANNA)
+    list(pages.assess_waiting(REQUEST))
+    add(pages, "other")
+    pages.room.store.select(ANNA, pages.room.store.studies(ANNA)[1].token)
+    again = list(pages.receive(uploaded(tmp_path, CT_SMALL, "notes.txt"), REQUEST))
+    assert "kept once" in told(again)[-1] and "Waiting" not in told(again)[-1]
+    assert pages.room.store.studies(ANNA)[0] is study and len(pages.room.store.studies(ANNA)) == 2
+    assert pages.room.store.selected(ANNA) is study and study.result is not None
+    assert len(pages.room.store.unread(ANNA)) == 1
+
+
+def test_the_same_content_under_another_name_is_another_entry(pages: Pages, tmp_path: Path) -> None:
+    (path,) = uploaded(tmp_path, CT_SMALL)
+    copy = tmp_path / "copy" / "second.dcm"
+    copy.parent.mkdir()
+    copy.write_bytes(Path(path).read_bytes())
+    list(pages.receive([path], REQUEST))
+    assert "kept once" not in told(list(pages.receive([str(copy)], REQUEST)))[-1]
+    assert [one.name for one in pages.room.store.studies(ANNA)] == [CT_SMALL, "second.dcm"]
+
+
+def test_a_stopped_study_that_is_dropped_again_takes_its_turn(pages: Pages, tmp_path: Path) -> None:
+    list(pages.receive(uploaded(tmp_path, CT_SMALL), REQUEST))
+    pages.stop(REQUEST)
+    assert "Waiting" in told(list(pages.receive(uploaded(tmp_path, CT_SMALL), REQUEST)))[-1]
+    list(pages.assess_waiting(REQUEST))
+    assert [one.state for one in pages.room.store.studies(ANNA)] == ["done"]
 
 
 def test_what_had_to_go_for_want_of_memory_is_told(engine: Engine, reader: Reader, tmp_path: Path) -> None:

@@ -62,7 +62,9 @@ def test_warnings_stand_above_the_findings_and_doubt_is_said() -> None:
 def test_images_of_different_things_are_not_comparable() -> None:
     first = assessed(3.8)
     other = replace(assessed(3.31), modality=Recognised("mr", "header", 1.0))
-    assert compare.pair_sentence(first, other).startswith("Not comparable: the first is CT, the second MR;")
+    told = compare.pair_sentence(first, other)
+    assert told.startswith("Not comparable: the first is CT, the second MR;")
+    assert "They are 3.8 and 3.3 of 4" in told and "better" not in told
     doubtful = replace(first, anatomy=Recognised("heart", "image", 0.5))
     assert compare.not_comparable(first, doubtful) == ""
     row = compare.rows(first, other)[0]

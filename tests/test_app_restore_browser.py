@@ -14,11 +14,18 @@ from selenium.webdriver.common.keys import Keys
 from medq_vlm import checkpoint, restoring
 from medq_vlm.io.examples import CT_SMALL, example
 from medq_vlm.restore import weights
-from tests.app_browser import browser, downloaded, drop, needs_chromium, tab, until
+from tests.app_browser import browser, downloaded, drop, narrowed, needs_chromium, tab, until
 from tests.app_server import Server, running
 from tests.small_models import untrained_restorer
 
 pytestmark = needs_chromium
+
+
+# the picture's width over its height, once it is drawn in a window so wide
+SHAPE = (
+    "((box) => innerWidth === {} && box && Math.round(100 * box.width / box.height) / 100)"
+    "(document.querySelector('.mq-before')?.getBoundingClientRect())"
+)
 
 
 def preset(folder: Path) -> Path:
@@ -44,6 +51,12 @@ def test_an_image_is_restored_compared_led_by_words_and_taken_away(server: Serve
         until(driver, "document.querySelector('[data-viewer=main][data-ready]')")
         drop(driver, example(CT_SMALL))
         until(driver, "document.querySelector('#mq-panel-box .mq-panel .mq-score')")
+        for width, least in ((390, 330), (768, 200)):
+            narrowed(driver, width)
+            assert until(driver, "document.getElementById('mq-upload').clientWidth") > least
+            until(driver, "document.getElementById('mq-panel-box').style.maxHeight === 'none'")  # the page scrolls
+        narrowed(driver, 1400)
+        until(driver, "document.getElementById('mq-panel-box').style.maxHeight !== 'none'")
         tab(driver, "Restore")
         until(driver, "document.querySelector('#mq-lead-text textarea').value.length > 10")
         assert "not for diagnosis" in driver.find_element(By.CSS_SELECTOR, ".mq-derived").text
@@ -58,6 +71,9 @@ def test_an_image_is_restored_compared_led_by_words_and_taken_away(server: Serve
         assert until(driver, share) == "50%"
         driver.find_element(By.CSS_SELECTOR, "[data-share]").send_keys(Keys.ARROW_RIGHT)  # by keyboard
         until(driver, f"{share} === '50.5%'")
+        for width in (390, 768, 1400):
+            narrowed(driver, width)
+            assert until(driver, SHAPE.format(width)) == 1.0  # a patient is never stretched
         driver.find_element(By.CSS_SELECTOR, "[data-mode=residual]").click()
         assert until(driver, loaded.format("change", "change")) > 128  # with its scale
         driver.find_element(By.CSS_SELECTOR, "[data-mode=slider]").click()
@@ -67,6 +83,12 @@ def test_an_image_is_restored_compared_led_by_words_and_taken_away(server: Serve
         result = json.loads(archive.read(next(name for name in archive.namelist() if name.endswith(".json"))))
         restoring.validate(result)
         assert result["description"]["from"] == "user" and result["treated"] == ["low_dose_noise"]
+        box.clear()
+        box.send_keys("Make it nice.")
+        driver.find_element(By.CSS_SELECTOR, "#mq-restore-again").click()
+        until(driver, "document.querySelector('.mq-before') && !document.querySelector('.mq-after')")
+        assert until(driver, loaded.format("before", "before")) == 128  # the picture stays
+        assert "in CT images it treats" in driver.find_element(By.CSS_SELECTOR, "#mq-restored-box").text
         bad = [one["message"] for one in driver.get_log("browser") if one["level"] == "SEVERE"]
         assert bad == []
     left = [path for path in server.folder.rglob("*") if path.is_file() and path.suffix in (".dcm", ".png", ".tif")]

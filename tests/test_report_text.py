@@ -10,11 +10,13 @@ import pytest
 
 from app import panel
 from app.review import Review
+from app.store import Owner, Study
 from medq_vlm import vocab
 from medq_vlm.commands import brief
 from medq_vlm.language import line as lines
 from medq_vlm.language.guard import replacement
 from medq_vlm.language.prompt import pair_note
+from medq_vlm.phantoms import phantom
 from medq_vlm.report import content
 from medq_vlm.report.describe import describe
 from medq_vlm.report.html import to_html
@@ -35,6 +37,17 @@ def test_no_writer_shows_a_score_that_contradicts_its_verdict() -> None:
         shown = re.findall(r"(?<!\d)2\.4\d?|(?<!\d)2\.50?(?!\d)", text)
         assert "2.49" in shown, text
         assert "2.5" not in shown and "2.50" not in shown, text
+
+
+def test_a_verdict_is_no_adjective_for_a_reader_and_stays_one_for_the_networks() -> None:
+    """The restorer and the language model were trained on the sentence as it is in `description`."""
+    result = assessed(1.0, (NOISE,))
+    result = replace(result, description=describe(result))
+    assert result.description.endswith("Overall, the quality of this image is reject.")
+    page = panel.panel(Study("token", Owner("", "", ""), "name", phantom("ct", seed=1, size=64), result))
+    for told in (to_text(result), to_html(result, None), page, result.to_dict()["description"]):
+        assert "Overall, the verdict on this image is reject." in " ".join(told.split())
+        assert "is reject." not in told.replace("verdict on this image is reject.", "")
 
 
 @pytest.mark.parametrize(("score", "words"), [(3.4, "No degradation was found"), (1.8, "No single degradation")])

@@ -16,12 +16,13 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from medq_vlm import cli, io, phantoms, restoring
+from medq_vlm import cli, io, phantoms, restoring, vocab
 from medq_vlm.degrade.sample import degrade_sample
 from medq_vlm.io.examples import CT_SMALL, example
 from medq_vlm.io.write import write
 from medq_vlm.pipeline import MedQ
 from medq_vlm.restore import Guidance, Restoration, measure_change
+from medq_vlm.restore.tasks import tasks_for
 from medq_vlm.schema import Assessment, ImageSample, ModelError
 from tests.assessments import NOISE as NOISE_FINDING
 from tests.assessments import assessed as written
@@ -150,8 +151,17 @@ def test_what_names_no_degradation_comes_back_byte_by_byte(
     restoring.validate(result)
     assert result["unchanged"] and result["treated"] == [] and result["after"] == result["before"]
     assert result["residual_picture"] is None and "left as it is" in result["warnings"][0]
+    assert "in CT images it treats low-dose noise" in result["warnings"][0]
     assert out.read_bytes() == example(CT_SMALL).read_bytes()
     assert not smoother.calls
+
+
+def test_every_modality_has_a_sentence_on_what_can_be_treated() -> None:
+    for modality in vocab.MODALITIES:
+        told = restoring.treatable(modality)
+        assert all(vocab.KIND[kind].plain in told for kind in tasks_for(modality))
+        assert told.startswith("in " if tasks_for(modality) else "it treats nothing in ")
+    assert "unknown modality" in restoring.treatable(None)
 
 
 def series(folder: Path, count: int = 3) -> Path:

@@ -162,19 +162,20 @@
       viewers[name].show(element.dataset.view ? JSON.parse(element.dataset.view) : null);
     });
   };
-  const NARROW_PX = 700; // below it the columns stand under each other and the page scrolls as a whole
   // Heights follow the window: the image and the panel fill it, whatever stands above them.
   const fill = () => {
+    const box = document.getElementById("mq-panel-box"), main = document.querySelector("[data-viewer=main]");
+    // a narrow window: the panel stands under the image, and the page scrolls as a whole
+    const under = box && main && box.getBoundingClientRect().left < main.getBoundingClientRect().right;
     document.querySelectorAll(".mq-viewer").forEach((root) => {
       const stage = root.querySelector(".mq-stage"), top = stage.getBoundingClientRect().top + scrollY;
       if (!stage.clientWidth) return;
       const below = root.getBoundingClientRect().bottom - stage.getBoundingClientRect().bottom;
-      const share = root.dataset.viewer === "main" ? 1 : 0.62;
+      const share = root.dataset.viewer === "main" && !under ? 1 : 0.62;
       root.style.setProperty("--stage", `${Math.max(260, share * (innerHeight - top - below - 14))}px`);
     });
-    const box = document.getElementById("mq-panel-box");
     if (box && box.clientWidth)
-      box.style.maxHeight = innerWidth < NARROW_PX ? "none" : `${Math.max(240, innerHeight - box.getBoundingClientRect().top - scrollY - 28)}px`;
+      box.style.maxHeight = under ? "none" : `${Math.max(240, innerHeight - box.getBoundingClientRect().top - scrollY - 28)}px`;
   };
   addEventListener("resize", fill);
   addEventListener("click", (event) => { if (event.target.closest("[role=tab]")) setTimeout(fill, 50); });  // hidden boxes have no height

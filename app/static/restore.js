@@ -15,18 +15,19 @@
       const preset = study.presets[state.preset], place = `/medq/study/${study.token}`;
       const window_ = preset ? `&c=${preset.centre}&w=${preset.width}` : "";
       before.src = `${place}/slice/${state.slice}?n=${study.number}${window_}`;
+      one("[data-position]").textContent = `${state.slice + 1} / ${study.slices}`;
+      one("[data-slice]").value = state.slice;
+      if (study.presets.length) one("[data-window]").value = state.preset;
+      if (study.alone) return; // the original is all there is
       after.src = `${place}/restored/${state.slice}?n=${study.number}${window_}`;
       const shown = state.mode === "residual";
       if (shown) change.src = `${place}/residual/${state.slice}?n=${study.number}`;
       change.hidden = !shown;
       pair.hidden = shown;
       pair.style.setProperty("--share", `${state.share}%`);
+      one("[data-share]").value = state.share;
       root.querySelectorAll("[data-mode]").forEach((button) =>
         button.setAttribute("aria-pressed", String(button.dataset.mode === state.mode)));
-      one("[data-position]").textContent = `${state.slice + 1} / ${study.slices}`;
-      one("[data-slice]").value = state.slice;
-      one("[data-share]").value = state.share;
-      if (study.presets.length) one("[data-window]").value = state.preset;
     };
     root.addEventListener("input", (event) => {
       if (event.target.matches("[data-slice]")) state.slice = Number(event.target.value);

@@ -179,7 +179,6 @@ PLURALS = "|".join(
 SLIPS = (
     (re.compile(rf"(?i)\b({PLURALS}) was\b"), r"\1 were"),
     (re.compile(rf"(?i)\b({PLURALS}) is\b"), r"\1 are"),
-    (re.compile(r"(?i)\bquality of (this|the) image is reject\b"), r"verdict on \1 image is reject"),
     (re.compile(r"(?i)\ba retina fundus\b"), "a fundus image of the retina"),
     (re.compile(r"^(\s*)Why not (\w)([^?]*)\?"), lambda hit: f"{hit[1]}{hit[2].upper()}{hit[3]}."),
 )  # of the model's English; what they say stays
@@ -189,7 +188,7 @@ def polished(sentence: str) -> str:
     """The same in better English."""
     for slip, better in SLIPS:
         sentence = slip.sub(better, sentence)
-    return sentence
+    return vocab.in_good_english(sentence)
 
 
 RESULT = "(From the structured result:)"  # marks what stands in the model's place

@@ -84,7 +84,7 @@ def _summary(assessment: Assessment) -> str:
         low, high = assessment.score_interval
         interval = f"; interval {low:.1f} to {high:.1f}"
     context = "".join(f"<li>{_e(line)}</li>" for line in content.context_lines(assessment))
-    prose = f'<p class="prose">{_e(assessment.description)}</p>' if assessment.description else ""
+    prose = f'<p class="prose">{_e(assessment.prose)}</p>' if assessment.description else ""
     return (
         f'<div class="verdict">{badge}<span>{_e(meaning)}</span></div>'
         f'<div class="score">{vocab.score_text(assessment.score)} <small>of 4{interval}</small></div>'

@@ -73,7 +73,7 @@ def to_pdf(
     _top(pdf, assessment, picture)
     if assessment.assessable:
         if assessment.description:
-            _prose(pdf, assessment.description)
+            _prose(pdf, assessment.prose)
         _findings(pdf, assessment)
         _charts(pdf, assessment, picture)
     if review:

@@ -31,7 +31,7 @@ def to_text(assessment: Assessment, colour: bool = False, width: int = 100) -> s
         lines += _wrap("Scale " + content.SCALE + ".", width)
         lines += [line for context in content.context_lines(assessment) for line in _wrap(context, width)]
     if assessment.description and assessment.assessable:
-        lines += ["", *_wrap(content.clean(assessment.description), width)]
+        lines += ["", *_wrap(content.clean(assessment.prose), width)]
     if assessment.assessable:
         lines += ["", *_findings(assessment, width)]
     lines += ["", "Acquisition", *_rows(content.acquisition_rows(assessment), width)]
