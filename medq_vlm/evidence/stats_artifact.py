@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from medq_vlm.evidence.filters import block_means, log10p, picks, polar, quantiles, shared_part
+from medq_vlm.evidence.filters import any_near, block_means, log10p, picks, polar, quantiles, shared_part
 
 
 def background(image: np.ndarray, mask: np.ndarray, at: np.ndarray) -> dict[str, float]:
@@ -14,7 +14,7 @@ def background(image: np.ndarray, mask: np.ndarray, at: np.ndarray) -> dict[str,
         "air_noise", "air_level", "air_same", "air_tail", "air_lag_h", "air_lag_v", "air_rows",
         "air_cols", "air_copy_rows", "air_copy_cols", "air_period_rows", "air_period_cols", "air_edge",
     )  # fmt: skip
-    near = ndimage.uniform_filter(mask[::2, ::2].astype(np.float32), 5) > 0.01
+    near = any_near(mask[::2, ::2], 5)
     air = ~np.repeat(np.repeat(near, 2, 0), 2, 1)[: mask.shape[0], : mask.shape[1]]
     count = int(np.count_nonzero(air))
     share = count / air.size
