@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from medq_vlm.config import ScorerConfig, ViewConfig, from_dict
-from medq_vlm.encoder.preprocess import canonical, channels, grey_map, resize, tile_origins
+from medq_vlm.encoder.preprocess import _block_means, canonical, channels, grey_map, resize, tile_origins
 from medq_vlm.phantoms import phantom
 from medq_vlm.schema import ImageSample
 
@@ -83,3 +84,10 @@ def test_a_grey_plane_has_no_chroma_and_flat_areas_have_no_bands() -> None:
 def test_an_unknown_config_key_is_an_error() -> None:
     with pytest.raises(ValueError, match="wdith"):
         from_dict(ScorerConfig, {"wdith": 3})
+
+
+@pytest.mark.parametrize("step", [2, 3, 7])
+def test_block_means_are_a_thinned_mean_filter(step: int) -> None:
+    image = np.random.default_rng(step).random((101, 57)).astype(np.float32)
+    found = _block_means(_block_means(image, step).T, step).T
+    assert found == pytest.approx(ndimage.uniform_filter(image, step)[::step, ::step], rel=1e-5)

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import fft, ndimage, special
 
 from medq_vlm.evidence import compression, coverage, ct, exposure, mr, noise, optical, sharpness, spectrum
-from medq_vlm.evidence.filters import flat_patches
+from medq_vlm.evidence.filters import all_near, any_near, binomial_blur, box_mean, flat_patches
 from medq_vlm.evidence.stats_spectrum import analyse
 
 SIZE = 256
@@ -295,3 +295,23 @@ def test_flat_patches_are_those_whose_extrema_are_one(levels: int) -> None:
     same = ndimage.maximum_filter(image, 5) == ndimage.minimum_filter(image, 5)
     assert np.array_equal(flat_patches(image), ndimage.maximum_filter(same, 5))
     assert flat_patches(image).any()
+
+
+@pytest.mark.parametrize("shape", [(33, 70), (64, 64)])
+def test_fast_filters_are_the_general_ones(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(3)
+    image = rng.normal(100, 20, shape).astype(np.float32)
+    marks = rng.random(shape) < 0.02
+    for size in (3, 5, 9):
+        assert np.array_equal(box_mean(image, size), ndimage.uniform_filter(image, size))
+        assert np.array_equal(any_near(marks, size), ndimage.maximum_filter(marks, size, mode="constant"))
+        assert np.array_equal(all_near(~marks, size), ndimage.minimum_filter(~marks, size, mode="constant"))
+    taps = np.array([1, 6, 15, 20, 15, 6, 1]) / 64
+    wanted = ndimage.correlate1d(ndimage.correlate1d(image.astype(np.float64), taps, 0), taps, 1)
+    assert binomial_blur(image, 3) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_edges_of_large_values_are_those_of_small_ones() -> None:
+    image = blurred_disc(1.5)
+    found, other = (sharpness.strong_edges(image * np.float32(scale), EVERYWHERE) for scale in (1, 2.0**90))
+    assert found.sigma_px.size > 20 and np.array_equal(found.sigma_px, other.sigma_px)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from medq_vlm.config import ViewConfig
+from medq_vlm.intensity import EXTREMES, linear_quantiles
 from medq_vlm.schema import ImageSample
 
 # HU knots and their grey: air and lung share the lowest quarter, soft tissue has most of the range.
@@ -45,13 +46,13 @@ def grey_map(sample: ImageSample, index: int) -> np.ndarray:
     if sample.unit == "HU":
         grey = np.interp(pixels, HU_KNOTS, GREY_KNOTS).astype(np.float32)
     else:
-        valid = sample.valid[index] if sample.valid is not None else np.ones(pixels.shape[:2], bool)
-        inside = pixels[valid] if valid.any() else pixels
+        valid = None if sample.valid is None else sample.valid[index]
+        inside = pixels if valid is None or not valid.any() else pixels[valid]
         low, high = _range(inside, sample.bits)
         grey = (pixels - low) / max(high - low, 1e-6)
         if sample.inverted:
-            grey = 1.0 - grey
-        grey = np.clip(grey, *GREY_LIMITS)
+            np.subtract(1.0, grey, out=grey)
+        np.clip(grey, *GREY_LIMITS, out=grey)
     if sample.valid is not None:
         grey[~sample.valid[index]] = 0.0
     return grey
@@ -61,11 +62,11 @@ def _range(values: np.ndarray, bits: int | None) -> tuple[float, float]:
     if bits is not None and bits <= 8:
         return 0.0, float(2**bits - 1) if values.max(initial=0) > 1 else 1.0
     sub = values.reshape(-1)[:: max(1, values.size // 200_000)]
-    low, high = np.percentile(sub, (0.5, 99.5)) if sub.size else (0.0, 1.0)
-    low = min(0.0, float(low))
+    low, high = linear_quantiles(sub, EXTREMES) if sub.size else (0.0, 1.0)
+    low = min(0.0, low)
     if high <= low:
         high = float(values.max(initial=1.0))
-    return low, float(high)
+    return low, high
 
 
 def body_box(grey: np.ndarray) -> tuple[tuple[int, int, int, int], np.ndarray]:
@@ -78,7 +79,7 @@ def body_box(grey: np.ndarray) -> tuple[tuple[int, int, int, int], np.ndarray]:
     inner = lum[y0:y1, x0:x1]
     h, w = inner.shape
     step = max(1, int(np.sqrt(h * w) / 256))  # the box needs no more than 256 px
-    small = ndimage.uniform_filter(inner, step)[::step, ::step] if step > 1 else inner
+    small = _block_means(_block_means(inner, step).T, step).T if step > 1 else inner
     smooth = ndimage.gaussian_filter(small, 0.012 * np.sqrt(small.size))
     frame = np.concatenate([smooth[0], smooth[-1], smooth[:, 0], smooth[:, -1]])
     mask = np.abs(smooth - np.median(frame)) > FOREGROUND_STEP
@@ -88,7 +89,7 @@ def body_box(grey: np.ndarray) -> tuple[tuple[int, int, int, int], np.ndarray]:
     if mask.mean() < 0.03 or len(rows) < 8 or len(cols) < 8:
         full[y0:y1, x0:x1] = True
         return (x0, y0, x1, y1), full
-    up = np.repeat(np.repeat(mask, step, 0), step, 1)[:h, :w]
+    up = np.repeat(np.repeat(mask, step, 1), step, 0)[:h, :w]
     full[y0 : y0 + up.shape[0], x0 : x0 + up.shape[1]] = up
     margin = int(0.02 * np.sqrt(h * w))
     bx0, bx1 = cols[0] * step - margin, (cols[-1] + 1) * step + margin
@@ -96,6 +97,16 @@ def body_box(grey: np.ndarray) -> tuple[tuple[int, int, int, int], np.ndarray]:
     return (
         x0 + max(0, bx0), y0 + max(0, by0), x0 + min(w, bx1), y0 + min(h, by1),
     ), full  # fmt: skip
+
+
+def _block_means(image: np.ndarray, step: int) -> np.ndarray:
+    """Means of `step` rows about every `step`-th one of (H, W), mirrored at the border: (H / step, W)."""
+    padded = np.pad(image, ((step // 2, step), (0, 0)), mode="symmetric")
+    rows = -(-image.shape[0] // step)
+    total = padded[: rows * step : step].copy()
+    for k in range(1, step):
+        total += padded[k : k + rows * step : step]
+    return total * np.float32(1.0 / step)
 
 
 def _trim_constant(lum: np.ndarray) -> tuple[int, int, int, int]:

@@ -13,6 +13,7 @@ from medq_vlm.evidence.expected import MEASURE, MEASURES, expected_for, for_kind
 from medq_vlm.evidence.filters import picks
 from medq_vlm.evidence.foreground import foreground, luminance
 from medq_vlm.evidence.stats_spectrum import analyse
+from medq_vlm.intensity import linear_quantiles
 from medq_vlm.schema import Measurement, MedQError
 
 __all__ = ["MEASURES", "expected_for", "for_kind", "foreground", "measure", "stamped", "values"]
@@ -105,7 +106,7 @@ def _values(
     inverted: bool,
 ) -> dict[str, float]:
     body = grey.ravel()[picks(mask, 50_000)]
-    low, high = (float(v) for v in np.quantile(body, (0.005, 0.995)))
+    low, high = linear_quantiles(body, (0.005, 0.995))
     scale = high - low
     if scale <= 0:
         scale = float(grey.max() - grey.min())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from medq_vlm.evidence.filters import polar
+from medq_vlm.evidence.filters import box_mean, polar
 
 METAL_HU = 2500.0  # above cortical bone and dense enamel's mean; implants saturate near 3071
 SOFT_HU = (-150.0, 200.0)
@@ -21,7 +21,7 @@ def ring_amplitude(grey: np.ndarray, mask: np.ndarray) -> float:
     """
     h, w = grey.shape
     work = grey.astype(np.float32)
-    high = work - ndimage.uniform_filter(work, 9)
+    high = work - box_mean(work, 9)
     if not mask.any():
         return float("nan")
     typical = 4.0 * float(np.abs(high[mask]).mean())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
-from medq_vlm.evidence.filters import block_means, picks
+from medq_vlm.evidence.filters import block_means, box_mean, picks
+from medq_vlm.intensity import linear_quantiles, median
 
 
 def clipped_fraction(grey: np.ndarray, mask: np.ndarray) -> float:
@@ -29,7 +29,7 @@ def brightness(grey: np.ndarray, mask: np.ndarray, inverted: bool = False) -> fl
     low, high = float(grey.min()), float(grey.max())
     if high <= low or not mask.any():
         return float("nan")
-    value = (float(np.median(grey.ravel()[picks(mask, 50_000)])) - low) / (high - low)
+    value = (median(grey.ravel()[picks(mask, 50_000)]) - low) / (high - low)
     return 1.0 - value if inverted else value
 
 
@@ -41,7 +41,7 @@ def contrast_range(grey: np.ndarray, mask: np.ndarray, unit: str = "value") -> f
     if not mask.any():
         return float("nan")
     body = grey.ravel()[picks(mask, 50_000)]
-    floor, low, high = (float(v) for v in np.quantile(body, (0.005, 0.05, 0.95)))
+    floor, low, high = linear_quantiles(body, (0.005, 0.05, 0.95))
     if unit == "HU":
         return high - low
     zero = min(floor, 0.0)
@@ -94,10 +94,11 @@ def void_share(grey: np.ndarray, mask: np.ndarray) -> float:
     """
     if not mask.any():
         return float("nan")
-    smooth = ndimage.uniform_filter(grey, 5)
+    smooth = box_mean(grey, 5)
     low = float(smooth.min())
-    level = float(np.median(smooth[mask])) - low
-    return float(np.mean(smooth[mask] - low < 0.15 * level)) if level > 0 else float("nan")
+    body = smooth[mask]
+    level = median(body) - low
+    return float(np.mean(body - low < 0.15 * level)) if level > 0 else float("nan")
 
 
 def depth_falloff(grey: np.ndarray, mask: np.ndarray, inverted: bool = False) -> float:
@@ -134,10 +135,10 @@ def speckle_index(grey: np.ndarray, mask: np.ndarray) -> float:
     if scale <= 0:
         return float("nan")
     work = work * np.float32(1.0 / scale)
-    mean = ndimage.uniform_filter(work, 7)
-    square = ndimage.uniform_filter(work * work, 7)
+    mean = box_mean(work, 7)
+    square = box_mean(work * work, 7)
     at = picks(mask & (mean > 0.05), 40_000)
     if at.size < 50:
         return float("nan")
     local = mean.ravel()[at]
-    return float(np.median(np.sqrt(np.maximum(square.ravel()[at] - local**2, 0) * (49 / 48)) / local))
+    return median(np.sqrt(np.maximum(square.ravel()[at] - local**2, 0) * (49 / 48)) / local)

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from medq_vlm import vocab
+from medq_vlm.intensity import linear_quantiles, median
 
 WORK_SIDE = 128  # the mask is found on block means of at most this size: that is what makes it robust to noise
 CT_AIR_HU = -400.0
@@ -41,7 +42,7 @@ def foreground(
     share = float(found.mean())
     if share < MIN_SHARE or share > 1.0 - MIN_SHARE:
         return usable
-    full = np.repeat(np.repeat(found, step, 0), step, 1)[: grey.shape[0], : grey.shape[1]]
+    full = np.repeat(np.repeat(found, step, 1), step, 0)[: grey.shape[0], : grey.shape[1]]
     return full & usable
 
 
@@ -54,10 +55,17 @@ def luminance(pixels: np.ndarray) -> np.ndarray:
 
 def _shrink(image: np.ndarray, usable: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
     """Means over step x step blocks of the usable pixels (the last block may be smaller), and where there are any."""
-    rows, cols = np.arange(0, image.shape[0], step), np.arange(0, image.shape[1], step)
-    total = np.add.reduceat(np.add.reduceat(image.astype(np.float64), rows, 0), cols, 1)
-    count = np.add.reduceat(np.add.reduceat(usable.astype(np.float64), rows, 0), cols, 1)
+    total, count = (_row_sums(_row_sums(values, step).T, step).T for values in (image, usable))
     return total / np.maximum(count, 1.0), count > 0
+
+
+def _row_sums(values: np.ndarray, step: int) -> np.ndarray:
+    """Sums of each `step` rows of (H, W), the last maybe of fewer: float64 (H / step, W)."""
+    total = values[::step].astype(np.float64)
+    for k in range(1, step):
+        part = values[k::step]
+        total[: len(part)] += part
+    return total
 
 
 def _tissue_ct(small: np.ndarray, part: np.ndarray) -> np.ndarray:
@@ -75,7 +83,7 @@ def _not_glass(small: np.ndarray, part: np.ndarray) -> np.ndarray:
 
 def _lit(small: np.ndarray, part: np.ndarray, camera: bool) -> np.ndarray:
     values = small[part]
-    low, high = np.quantile(values, (0.005, 0.99))
+    low, high = linear_quantiles(values, (0.005, 0.99))
     if high - low <= 1e-12:
         return part
     scaled = np.clip((small - low) / (high - low), 0.0, 1.0)
@@ -90,9 +98,9 @@ def _lit(small: np.ndarray, part: np.ndarray, camera: bool) -> np.ndarray:
         return part
     # the modal level of the dark rim is the background; half-lit rims of the body must not raise it
     rim = scaled[dark]
-    level = float(np.quantile(rim, 0.3))
-    spread = 1.4826 * float(np.median(np.abs(rim[rim <= np.quantile(rim, 0.6)] - level)))
-    bright = float(np.median(scaled[(scaled >= cut) & part]))
+    level, upper = linear_quantiles(rim, (0.3, 0.6))
+    spread = 1.4826 * median(np.abs(rim[rim <= upper] - level))
+    bright = median(scaled[(scaled >= cut) & part])
     if level > 0.35 * bright:
         return part  # a dark part of the picture, not a background
     threshold = level + max(4.0 * spread, 0.12 * (bright - level))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft
 
-from medq_vlm.evidence.filters import halve
+from medq_vlm.evidence.filters import any_near, halve
 from medq_vlm.evidence.noise import two_tissues
+from medq_vlm.intensity import median
 
 
 def entropy_focus(grey: np.ndarray) -> float:
@@ -27,8 +28,7 @@ def entropy_focus(grey: np.ndarray) -> float:
 
 def air_of(mask: np.ndarray) -> np.ndarray:
     """Background well clear of the body: (H, W) bool."""
-    near = ndimage.uniform_filter(mask.astype(np.float32), 9) > 1e-3
-    return ~near
+    return ~any_near(mask, 9)
 
 
 def foreground_background_energy(grey: np.ndarray, mask: np.ndarray, air: np.ndarray) -> float:
@@ -53,8 +53,8 @@ def joint_variation(grey: np.ndarray, mask: np.ndarray) -> float:
     low, high = two_tissues(grey, mask)
     if low.size < 30 or high.size < 30:
         return float("nan")
-    m1, m2 = float(np.median(low)), float(np.median(high))
-    s1, s2 = (1.4826 * float(np.median(np.abs(v - m))) for v, m in ((low, m1), (high, m2)))
+    m1, m2 = median(low), median(high)
+    s1, s2 = (1.4826 * median(np.abs(v - m)) for v, m in ((low, m1), (high, m2)))
     return (s1 + s2) / (m2 - m1) if m2 > m1 else float("nan")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from medq_vlm.evidence.filters import picks
+from medq_vlm.evidence.filters import all_near, box_mean, picks
 from medq_vlm.evidence.foreground import otsu
+from medq_vlm.intensity import linear_quantiles, median
 
 WINDOW = 7  # pixels: large enough for the correlation length of reconstructed CT noise, small enough to miss anatomy
 SOFT_TISSUE_HU = (-150.0, 250.0)
@@ -22,14 +23,14 @@ def noise_sd(grey: np.ndarray, mask: np.ndarray, unit: str = "value") -> float:
     if int(np.count_nonzero(mask)) < 100:
         return float("nan")
     body = grey.ravel()[picks(mask)]
-    low, middle, high = (float(v) for v in np.quantile(body, (0.005, 0.5, 0.995)))
+    low, middle, high = linear_quantiles(body, (0.005, 0.5, 0.995))
     scale = high - low
     if scale <= 0:
         return float("nan")
     work = (grey - np.float32(middle)) * np.float32(1.0 / scale)  # float32 squares of 16-bit values would cancel
-    mean = ndimage.uniform_filter(work, WINDOW)
-    square = ndimage.uniform_filter(work * work, WINDOW)
-    inside = ndimage.uniform_filter(mask.astype(np.float32), WINDOW, mode="constant") > 0.999
+    mean = box_mean(work, WINDOW)
+    square = box_mean(work * work, WINDOW)
+    inside = all_near(mask, WINDOW)
     if np.count_nonzero(inside) < 100:
         inside = mask
     if unit == "HU":
@@ -48,7 +49,7 @@ def noise_sd(grey: np.ndarray, mask: np.ndarray, unit: str = "value") -> float:
 
 def mode(values: np.ndarray) -> float:
     """Most frequent of positive values: peak of a smoothed histogram over 0 to 2.5 medians, refined by a parabola."""
-    top = 2.5 * float(np.median(values))
+    top = 2.5 * median(values)
     counts, edges = np.histogram(values, 100, (0.0, top))
     smooth = ndimage.gaussian_filter1d(counts.astype(np.float64), 3.0, mode="constant")
     k = int(np.clip(smooth.argmax(), 1, 98))
@@ -65,7 +66,7 @@ def snr(grey: np.ndarray, mask: np.ndarray, noise: float, unit: str = "value") -
     if not noise > 0 or not mask.any():
         return float("nan")
     zero = -1000.0 if unit == "HU" else 0.0
-    return float(np.median(grey.ravel()[picks(mask, 50_000)]) - zero) / noise
+    return (median(grey.ravel()[picks(mask, 50_000)]) - zero) / noise
 
 
 def cnr(grey: np.ndarray, mask: np.ndarray, noise: float, unit: str = "value") -> float:
@@ -88,12 +89,12 @@ def two_tissues(grey: np.ndarray, mask: np.ndarray, unit: str = "value") -> tupl
         body = soft if soft.size > 0.05 * body.size else body
     if body.size < 60 or body.max() <= body.min():
         return body[:0], body[:0]
-    low, high = np.quantile(body, (0.005, 0.995))  # one bright vessel must not set the split
+    low, high = linear_quantiles(body, (0.005, 0.995))  # one bright vessel must not set the split
     cut = otsu(np.clip(body, low, high))
     return body[body <= cut], body[body > cut]
 
 
 def _inner_mean(values: np.ndarray) -> float:
-    low, high = np.quantile(values, (0.25, 0.75))
+    low, high = linear_quantiles(values, (0.25, 0.75))
     inner = values[(values >= low) & (values <= high)]
     return float(inner.mean())

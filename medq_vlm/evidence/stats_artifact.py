@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
-from medq_vlm.evidence.filters import block_means, log10p, picks, polar, quantiles, shared_part
+from medq_vlm.evidence.filters import any_near, block_means, box_mean, log10p, picks, polar, quantiles, shared_part
 
 
 def background(image: np.ndarray, mask: np.ndarray, at: np.ndarray) -> dict[str, float]:
@@ -14,8 +13,8 @@ def background(image: np.ndarray, mask: np.ndarray, at: np.ndarray) -> dict[str,
         "air_noise", "air_level", "air_same", "air_tail", "air_lag_h", "air_lag_v", "air_rows",
         "air_cols", "air_copy_rows", "air_copy_cols", "air_period_rows", "air_period_cols", "air_edge",
     )  # fmt: skip
-    near = ndimage.uniform_filter(mask[::2, ::2].astype(np.float32), 5) > 0.01
-    air = ~np.repeat(np.repeat(near, 2, 0), 2, 1)[: mask.shape[0], : mask.shape[1]]
+    near = any_near(mask[::2, ::2], 5)
+    air = ~np.repeat(np.repeat(near, 2, 1), 2, 0)[: mask.shape[0], : mask.shape[1]]
     count = int(np.count_nonzero(air))
     share = count / air.size
     if share < 0.02 or count < 400:
@@ -24,7 +23,9 @@ def background(image: np.ndarray, mask: np.ndarray, at: np.ndarray) -> dict[str,
     middle = quantiles(values, (0.5,))[0]
     spread = quantiles(np.abs(values - middle), (0.5,))[0] * 1.4826
     body = max(float(np.mean(image.ravel()[at])) - middle, 0.02) if mask.any() else 1.0
-    rest = (image - np.float32(middle)) * air
+    outside = air.astype(np.float32)
+    rest = (image - np.float32(middle)) * outside
+    square = rest * rest
     power = max(float(np.vdot(rest, rest)), 1e-9)
     variance = power / count
     out = {
@@ -36,25 +37,25 @@ def background(image: np.ndarray, mask: np.ndarray, at: np.ndarray) -> dict[str,
         "air_lag_v": float(np.vdot(rest[2:], rest[:-2])) / power,
     }
     copies = {}
-    small, small_air = image[::2, ::2] - image[::2, ::2].mean(), air[::2, ::2]
+    small, small_air, small_rest = image[::2, ::2] - image[::2, ::2].mean(), outside[::2, ::2], rest[::2, ::2].copy()
     for axis, name in ((1, "rows"), (0, "cols")):
-        number = np.count_nonzero(air, axis)
+        number = outside.sum(axis)
         use = number > 8
         line = rest.sum(axis)[use] / number[use] if use.any() else np.zeros(1)
         # 1 for independent pixels: variance of a line mean times its length over the pixel variance
         weight = number[use].mean() if use.any() else 1.0
         out[f"air_{name}"] = log10p(float(line.var() * weight / variance), 0.05)
         moved = np.roll(small, small.shape[1 - axis] // 2, 1 - axis) * small_air
-        copies[name] = float(np.vdot(moved, rest[::2, ::2]))
-        copies[name] /= max(float(np.vdot(moved, moved)) * float(np.vdot(rest[::2, ::2], rest[::2, ::2])), 1e-12) ** 0.5
-        energy = np.square(rest).sum(axis)[use] / number[use] if use.any() else np.zeros(1)
+        copies[name] = float(np.vdot(moved, small_rest))
+        copies[name] /= max(float(np.vdot(moved, moved)) * float(np.vdot(small_rest, small_rest)), 1e-12) ** 0.5
+        energy = square.sum(axis)[use] / number[use] if use.any() else np.zeros(1)
         out[f"air_period_{name}"] = _period(energy, 4)
     out |= {f"air_copy_{name}": value for name, value in copies.items()}
-    rim = ndimage.uniform_filter(near.astype(np.float32), 9) > 0.05
-    rim = np.repeat(np.repeat(rim, 2, 0), 2, 1)[: mask.shape[0], : mask.shape[1]] & air
+    rim = box_mean(near.astype(np.float32), 9) > 0.05
+    rim = np.repeat(np.repeat(rim, 2, 1), 2, 0)[: mask.shape[0], : mask.shape[1]] & air
     far = air & ~rim
-    near_power = float(np.mean(np.square(rest[rim]))) if rim.any() else variance
-    far_power = float(np.mean(np.square(rest[far]))) if far.any() else variance
+    near_power = float(square[rim].mean()) if rim.any() else variance
+    far_power = float(square[far].mean()) if far.any() else variance
     out["air_edge"] = float(np.clip(0.5 * np.log10((near_power + 1e-8) / (far_power + 1e-8)), -3, 3))
     return {name: out[name] for name in names}
 

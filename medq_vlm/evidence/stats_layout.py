@@ -17,6 +17,7 @@ def histogram(image: np.ndarray, mask: np.ndarray, at: np.ndarray) -> dict[str, 
     spread = max(p99 - p01, 1e-6)
     mean, sd = float(some.mean()), float(some.std())
     centred = (some - mean) / max(sd, 1e-6)
+    square = centred * centred
     counts = np.bincount(np.clip((values - p01) * (64 / spread), 0, 63).astype(np.uint8), minlength=64)
     # 64 bins and the coarse tolerances below: eight-bit storage by itself must not show, only posterisation
     inner = counts[1:-1].astype(np.float64)
@@ -34,8 +35,8 @@ def histogram(image: np.ndarray, mask: np.ndarray, at: np.ndarray) -> dict[str, 
         "sd": log10p(sd, 1e-3),
         "contrast_rms": log10p(sd / max(abs(mean), 1e-3), 1e-3),
         "contrast_michelson": (p95 - p05) / max(abs(p95) + abs(p05), 1e-3),
-        "skew": float(np.clip((centred**3).mean(), -8, 8)) / 2,
-        "kurtosis": log10p(float((centred**4).mean()), 0.1),
+        "skew": float(np.clip((square * centred).mean(), -8, 8)) / 2,
+        "kurtosis": log10p(float((square * square).mean()), 0.1),
         "entropy": shared_part(counts),
         "levels": float(np.mean(inner > 0)),
         "comb": float(jump),

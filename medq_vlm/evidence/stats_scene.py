@@ -52,7 +52,7 @@ def asymmetric_gaussian(values: np.ndarray, count: int) -> tuple[float, float, f
     low = np.minimum(flat, 0)
     square = float(flat @ flat)
     square_low = float(low @ low)
-    n_low = int(np.count_nonzero(low))
+    n_low = int(np.count_nonzero(flat < 0))  # numbers are counted twenty times slower than truth values
     n_high = max(count - n_low, 1)
     left = (square_low / max(n_low, 1)) ** 0.5
     right = (max(square - square_low, 0.0) / n_high) ** 0.5

@@ -18,6 +18,7 @@ from medq_vlm.evidence.filters import log10p, shared_part
 BANDS = 9
 ANGLES = 36
 RINGS = 48
+KEPT_PX = 2048 * 2048  # the maps of a larger image take too much memory to keep: 19 bytes a pixel
 
 
 class _Maps(NamedTuple):
@@ -25,8 +26,9 @@ class _Maps(NamedTuple):
     band: np.ndarray  # (H * (W // 2 + 1),) log band, BANDS = outside
     ring: np.ndarray  # linear radius bin, RINGS = corner
     angle: np.ndarray  # direction bin, ANGLES = outside the mid to high disc
-    double: np.ndarray  # weight of a half-plane column, 1 or 2
-    radius: np.ndarray  # cycles per pixel
+    band_count: np.ndarray  # (BANDS,) points of each bin
+    ring_count: np.ndarray  # (RINGS + 1,)
+    angle_count: np.ndarray  # (ANGLES,)
     row_high: np.ndarray  # |fy| > 0.375
     col_high: np.ndarray  # |fx| > 0.375
     core: np.ndarray  # both below
@@ -35,6 +37,10 @@ class _Maps(NamedTuple):
 
 
 @lru_cache(maxsize=24)
+def _kept_maps(h: int, w: int) -> _Maps:
+    return _maps(h, w)
+
+
 def _maps(h: int, w: int) -> _Maps:
     fy = np.fft.fftfreq(h)[:, None]
     fx = np.fft.rfftfreq(w)[None]
@@ -48,10 +54,6 @@ def _maps(h: int, w: int) -> _Maps:
     # the two axes carry the frame of the picture and the outline of text: they are counted apart
     on_axis = (np.abs(fy) * h < 1.5) | (np.abs(fx) * w < 1.5)
     angle[(radius < 0.08) | (radius >= 0.5) | on_axis] = ANGLES
-    double = np.full((h, w // 2 + 1), 2.0, np.float32)
-    double[:, 0] = 1.0
-    if w % 2 == 0:
-        double[:, -1] = 1.0
     high = (radius > 0.06) & (radius < 0.5)
     row_high = (np.abs(fy) > 0.375) & (np.abs(fx) < 0.25) & (np.abs(fx) * w > 1.5)
     col_high = (np.abs(fx) > 0.375) & (np.abs(fy) < 0.25) & (np.abs(fy) * h > 1.5)
@@ -60,8 +62,9 @@ def _maps(h: int, w: int) -> _Maps:
         band.ravel(),
         ring.ravel(),
         angle.ravel(),
-        double,
-        radius.astype(np.float32),
+        np.bincount(band.ravel(), None, BANDS + 1)[:BANDS],
+        np.bincount(ring.ravel(), None, RINGS + 1),
+        np.bincount(angle.ravel(), None, ANGLES + 1)[:ANGLES],
         row_high,
         col_high,
         (radius > 0.25) & (np.abs(fy) < 0.375) & (np.abs(fx) < 0.375),
@@ -76,7 +79,6 @@ class Spectrum(NamedTuple):
     maps: _Maps
     power: np.ndarray  # (H, W // 2 + 1)
     ring_mean: np.ndarray  # (RINGS + 1,), linear radius; the last is the corner
-    ring_count: np.ndarray
     white: np.ndarray  # power over its ring's mean, flat
     fan: np.ndarray  # (ANGLES,) mean of `white` by direction, -90 to 90 degrees, the axes left out
 
@@ -85,7 +87,7 @@ def analyse(image: np.ndarray) -> Spectrum:
     """Spectrum of (H, W) float32 of range about 1; invariant to an offset."""
     h, w = image.shape[0] // 8 * 8, image.shape[1] // 8 * 8
     image = image[:h, :w]
-    maps = _maps(h, w)
+    maps = (_kept_maps if h * w <= KEPT_PX else _maps)(h, w)
     mean = np.float32(image.mean())
     field = fft.rfft2((image - mean) * maps.window)
     power = field.real**2
@@ -93,24 +95,22 @@ def analyse(image: np.ndarray) -> Spectrum:
     power *= np.float32(1.0 / (h * w))
     power += np.float32(1e-10)  # of the squared range: below every image, above float rounding
     flat = power.ravel()
-    ring_count = np.bincount(maps.ring, None, RINGS + 1)
-    filled = np.flatnonzero(ring_count)  # small images leave rings empty
-    ring_mean = np.bincount(maps.ring, flat, RINGS + 1)[filled] / ring_count[filled]
+    filled = np.flatnonzero(maps.ring_count)  # small images leave rings empty
+    ring_mean = np.bincount(maps.ring, flat, RINGS + 1)[filled] / maps.ring_count[filled]
     ring_mean = np.interp(np.arange(RINGS + 1), filled, ring_mean)
     white = flat / ring_mean[maps.ring]
-    angle_count = np.maximum(np.bincount(maps.angle, None, ANGLES + 1)[:ANGLES], 1)
-    fan = np.bincount(maps.angle, white, ANGLES + 1)[:ANGLES] / angle_count
-    return Spectrum(maps, power, ring_mean, ring_count, white, fan)
+    fan = np.bincount(maps.angle, white, ANGLES + 1)[:ANGLES] / np.maximum(maps.angle_count, 1)
+    return Spectrum(maps, power, ring_mean, white, fan)
 
 
 def spectrum(image: np.ndarray) -> dict[str, float]:
     """Features of the power spectrum of (H, W) float32; invariant to an offset."""
-    maps, power, ring_mean, ring_count, white, fan = analyse(image)
+    maps, power, ring_mean, white, fan = analyse(image)
     flat = power.ravel()
     out: dict[str, float] = {}
 
     total = np.bincount(maps.band, flat, BANDS + 1)[:BANDS]
-    count = np.bincount(maps.band, None, BANDS + 1)[:BANDS]
+    count = maps.band_count
     known = count > 0
     level = np.full(BANDS, np.log10(total.sum() / max(count.sum(), 1) + 1e-10))
     level[known] = np.log10(total[known] / count[known])
@@ -128,7 +128,7 @@ def spectrum(image: np.ndarray) -> dict[str, float]:
     floor = profile[-6:].min()
     out["cutoff_place"] = float(np.mean(profile[6:] > floor + 0.3))
     out["corner_level"] = float(np.log10(ring_mean[RINGS]) - profile[-8:].mean())
-    cumulative = np.cumsum(ring_mean[3:RINGS] * ring_count[3:RINGS])
+    cumulative = np.cumsum(ring_mean[3:RINGS] * maps.ring_count[3:RINGS])
     out["spectrum_half"] = float(np.searchsorted(cumulative, 0.5 * cumulative[-1]) / RINGS)
     out["spectrum_p95"] = float(np.searchsorted(cumulative, 0.95 * cumulative[-1]) / RINGS)
 
