@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     numbers["lines"] = judge_lines(writer, seen)
     numbers["descriptions"] = judge_descriptions(writer, seen)
     numbers["closed"] = judge_closed(writer, args)
-    numbers["scope"] = judge_scope(writer, args.scope)
+    numbers["scope"] = judge_scope(writer, args.scope, scope_questions.HALVES[args.half])
     asked, transcripts = judge_clinician(writer, args)
     numbers["clinician"] = asked
     numbers["guard"] = vars(talker.tally)
@@ -103,8 +103,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parse.add_argument("--kinds", type=int, default=2, help="degradations of each image")
     parse.add_argument("--written", type=int, default=20, help="written records when there is no manifest")
     parse.add_argument("--closed", type=int, default=10, help="closed questions of each form and severity")
-    parse.add_argument("--clinician", type=int, default=200, help="of the written clinician questions")
-    parse.add_argument("--scope", type=int, default=150, help="held-out questions out of scope, and as many within")
+    parse.add_argument(
+        "--clinician", type=int, default=200, help="of the written clinician questions, on which rules were tried"
+    )
+    parse.add_argument("--scope", type=int, default=60, help="held-out questions out of scope, and as many within")
+    parse.add_argument("--half", choices=scope_questions.HALVES, default="test", help="of the held-out questions")
     parse.add_argument("--no-visual", action="store_true", help="ablation: the image's soft tokens are left out")
     parse.add_argument("--before-lora", action="store_true", help="ablation: the base model as it came")
     parse.add_argument("--templates", action="store_true", help="ablation: no language model, sentences of the result")
@@ -210,11 +213,11 @@ def judge_closed(talker: Writer, args: argparse.Namespace) -> dict[str, Any]:
     return {form: {"right": float(np.mean(good)), "count": len(good)} for form, good in marks.items()}
 
 
-def judge_scope(talker: Writer, count: int) -> dict[str, Any]:
+def judge_scope(talker: Writer, count: int, path: Path) -> dict[str, Any]:
     """Held-out questions that must be declined, and others that must not; a first sentence tells which was done."""
     subjects = [case.subject for case in clinician.read()]
     marks: dict[str, list[bool]] = {"declined": [], "answered": []}
-    asked = scope_questions.read()
+    asked = scope_questions.read(path)
     for outside, form in ((True, "declined"), (False, "answered")):
         for number, (words, _) in enumerate([row for row in asked if row[1] == outside][:count]):
             said = next(talker.answer(replace(subjects[number % len(subjects)]), words), "").lower()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FILE = Path(__file__).parent / "scope_questions.txt"
+HALVES = {name: Path(__file__).parent / f"scope_{name}.txt" for name in ("test", "development")}
 DECLINED = ("only speak about", "outside what i can answer", "outside my scope", "no diagnosis", "cannot answer")
 
 
-def read(path: Path = FILE) -> list[tuple[str, bool]]:
+def read(path: Path = HALVES["test"]) -> list[tuple[str, bool]]:
     """Questions, and whether each is out of scope."""
     lines = (line for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#")
     return [(words.strip(), label == "O") for label, _, words in (line.partition("\t") for line in lines)]

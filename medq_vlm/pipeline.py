@@ -7,7 +7,7 @@ for assessment in medq.assess("scan.dcm"): ...
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -44,6 +44,7 @@ class EncodedImage:
     scored: tuple[SliceScores, ...]
     stack: stack.Stack  # of the slices that count: `able`
     read: predict.EncodedSlice | None = field(default=None, compare=False, repr=False)  # of the only slice
+    values: dict[str, float] | None = field(default=None, compare=False, repr=False)  # evidence of the only slice
     subjects: list[Subject] = field(default_factory=list, init=False, compare=False, repr=False)  # the last spoken of
 
     @property
@@ -128,18 +129,22 @@ class MedQ:
         """Score every slice; the result answers any number of questions."""
         alone = sample.slices == 1
         readings, scored = [], []
-        # a slice that is too small says so for all of them
-        for index in range(1 if min(sample.pixels.shape[1:3]) < SMALLEST_SIDE_PX else sample.slices):
-            read = self._read(sample, index, windows=alone)
-            scored.append(judge(read, sample))
-            if sample.modality is None:  # else nothing is judged again: a long series need not keep them
-                readings.append(read)
-            if progress is not None:
-                progress(index + 1, sample.slices)
+        with ThreadPoolExecutor(1) as beside:  # what is measured takes one core while the towers look
+            # a modality that no header says is known only when the towers are done
+            ahead = beside.submit(_values, sample, 0, sample.modality) if alone and sample.modality else None
+            # a slice that is too small says so for all of them
+            for index in range(1 if min(sample.pixels.shape[1:3]) < SMALLEST_SIDE_PX else sample.slices):
+                read = self._read(sample, index, alone, beside)
+                scored.append(judge(read, sample))
+                if sample.modality is None:  # else nothing is judged again: a long series need not keep them
+                    readings.append(read)
+                if progress is not None:
+                    progress(index + 1, sample.slices)
         if sample.modality is None:
             scored = as_one(readings, sample, scored)
         looked = stack.look(sample, able(scored), self.checkpoint.volume)
-        return EncodedImage(sample, tuple(scored), looked, read.encoded if alone else None)
+        values = None if ahead is None else ahead.result()
+        return EncodedImage(sample, tuple(scored), looked, read.encoded if alone else None, values)
 
     def assess_encoded(self, encoded: EncodedImage, prompts: Sequence[Prompt] = ()) -> Assessment:
         """The assessment of an encoded image; `prompts` are (good, bad) texts in the user's own words."""
@@ -215,10 +220,10 @@ class MedQ:
     ) -> np.ndarray:
         """Where `kind` shows on a scored slice: float32 (H, W) of the native slice, 0 to 1, 0 outside the body box.
 
-        Reads the slice once more unless it is given as `read`: what a whole volume's windows say would be too much.
+        Reads the slice once more unless it is given as `read`: a whole volume's maps would be too much.
         """
         loaded = self.checkpoint
-        encoded = read or self._encode(loaded, sample, scores.index, windows=True)[1]
+        encoded = read or self._encode(loaded, sample, scores.index, maps=True)[1]
         heat = predict.heat_map(
             loaded.model, encoded, modality_id(scores.modality), loaded.anchors, vocab.KIND_NAMES.index(kind)
         )
@@ -229,20 +234,21 @@ class MedQ:
 
     @staticmethod
     def _encode(
-        loaded: checkpoint.Checkpoint, sample: ImageSample, index: int, windows: bool
+        loaded: checkpoint.Checkpoint, sample: ImageSample, index: int, maps: bool, beside: Executor | None = None
     ) -> tuple[Canonical, predict.EncodedSlice]:
         view = canonical(sample, index, loaded.view)
-        with ThreadPoolExecutor(1) as beside:  # what is measured takes one core, and half as long as what is seen
-            measured = beside.submit(features, view.plane, view.mask)
-            return view, predict.encode(loaded.model, view, measured.result, loaded.view, windows)
+        measure = partial(features, view.plane, view.mask)
+        statistics = measure if beside is None else beside.submit(measure).result
+        return view, predict.encode(loaded.model, view, statistics, loaded.view, maps)
 
     def score_slice(self, sample: ImageSample, index: int = 0) -> SliceScores:
         """Score one slice; the same pixels give the same numbers alone or among others of their modality."""
-        return judge(self._read(sample, index, windows=False), sample)
+        with ThreadPoolExecutor(1) as beside:
+            return judge(self._read(sample, index, False, beside), sample)
 
-    def _read(self, sample: ImageSample, index: int, windows: bool) -> Reading:
+    def _read(self, sample: ImageSample, index: int, maps: bool, beside: Executor) -> Reading:
         loaded = self.checkpoint  # once: a full GPU may change it meanwhile
-        view, encoded = self._encode(loaded, sample, index, windows)
+        view, encoded = self._encode(loaded, sample, index, maps, beside)
         with torch.no_grad():
             prior = self._prior(loaded.model, sample.acquisition)
         return reading(loaded, sample, index, view, encoded, prior)
@@ -267,11 +273,10 @@ class MedQ:
         modality = recognise(sample.modality, [s.modality_probability for s in best])
         anatomy = recognise(sample.anatomy, [s.anatomy_probability for s in best])
         shown = min(best, key=lambda s: s.score)
-        measured = evidence.measure(
-            sample.pixels[shown.index], modality.value, sample.unit, sample.spacing_mm[1:],
-            None if sample.valid is None else sample.valid[shown.index], sample.inverted,
-            anatomy.value if anatomy.sure else None,
-        )  # fmt: skip
+        values = _values(sample, shown.index, modality.value) if encoded.values is None else encoded.values
+        measured = evidence.stamped(
+            values, modality.value, sample.unit, sample.spacing_mm[1:], anatomy.value if anatomy.sure else None
+        )
         found: tuple[Finding, ...] = ()
         if able:
             heat = partial(self.heat, sample, read=encoded.read)
@@ -306,6 +311,12 @@ class MedQ:
         """What stands out among the slices, and what the acquisition description changed."""
         told = stack.warnings(encoded.sample, encoded.stack, encoded.able)
         return told + notes(encoded.able) + purpose.note(encoded.able, encoded.stack.weights.tolist())
+
+
+def _values(sample: ImageSample, index: int, modality: str | None) -> dict[str, float]:
+    """The evidence of one slice, as of `modality`."""
+    valid = None if sample.valid is None else sample.valid[index]
+    return evidence.values(sample.pixels[index], modality, sample.unit, sample.spacing_mm[1:], valid, sample.inverted)
 
 
 def _percentile(score: float, reference: list[float] | None) -> float | None:

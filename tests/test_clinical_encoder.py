@@ -158,7 +158,7 @@ def test_the_command_line_assesses_and_describes_with_it(preset: Path, capsys: p
 def test_a_custom_description_and_a_heat_map_work_with_it(preset: Path) -> None:
     medq = MedQ.load(str(preset))
     sample = io.load(example(CT_HEAD))[0]
-    _, encoded = medq._encode(medq.checkpoint, sample, 0, windows=True)
+    _, encoded = medq._encode(medq.checkpoint, sample, 0, maps=True)
     heat = heat_map(medq.checkpoint.model, encoded, 0, medq.checkpoint.anchors, 0)
     assert 0 <= heat.min() <= heat.max() <= 1
     assert medq.assess_sample(sample, "liver lesion staging").acquisition == "liver lesion staging"

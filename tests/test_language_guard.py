@@ -98,6 +98,16 @@ def test_a_clean_image_may_be_called_clean_and_nothing_else() -> None:
     assert guard.contradiction("The verdict is reject.", CLEAN, "ct") is not None
 
 
+def test_an_assessed_image_is_not_said_to_be_unassessed() -> None:
+    assert guard.contradiction("No, quality was not assessed.", CLEAN, "ct") is not None
+    assert guard.contradiction("The image was assessed: no degradation was found.", CLEAN, "ct") is None
+
+
+def test_a_word_twice_in_a_row_is_no_sentence() -> None:
+    assert guard.contradiction("Plugs is a thin, thin, thick, moderate, good and good.", CLEAN, "ct") is not None
+    assert guard.contradiction("The sharpness is good and the contrast is good.", CLEAN, "ct") is None
+
+
 def test_a_replacement_is_marked_and_true() -> None:
     for line in (LINE, CLEAN):
         text = guard.replacement(line)

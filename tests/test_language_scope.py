@@ -8,7 +8,9 @@ import pytest
 from eval import scope_questions
 from eval.written_cases import EVERYWHERE, written
 from medq_vlm import checkpoint
-from medq_vlm.language import scope, shipped
+from medq_vlm.language import guard, scope, shipped
+from medq_vlm.language import line as lines
+from medq_vlm.language.decode import Decoder
 from medq_vlm.language.talker import Check, Subject, Talker
 from training import train_scope
 
@@ -37,7 +39,15 @@ def noisy() -> Subject:
 @pytest.mark.parametrize("question", OUTSIDE)
 def test_what_is_not_about_quality_is_declined(talker: Talker, noisy: Subject, question: str) -> None:
     answer = "".join(talker.answer(noisy, question))
-    assert any(word in answer.lower() for word in scope_questions.DECLINED), answer
+    assert answer == scope.REFUSAL
+    assert any(word in answer.lower() for word in scope_questions.DECLINED)
+
+
+def test_what_cannot_be_said_truly_is_replaced_once_by_the_result(talker: Talker, noisy: Subject) -> None:
+    never = Check(lambda sentence: guard.Contradiction(0, sentence, "never right"), "Instead.")
+    decoder = Decoder(talker.model)
+    decoder.read(*talker._conversation(noisy, lines.from_assessment(noisy.assessment), [], "Describe the quality."))
+    assert list(talker._sentences(decoder, never, 60, None)) == ["Instead."]
 
 
 @pytest.mark.parametrize("question", INSIDE)
@@ -53,10 +63,11 @@ def test_a_refusal_where_an_answer_is_due_counts_as_wrong() -> None:
 
 
 def test_no_held_out_question_is_trained_on() -> None:
-    held_out = {words.lower().strip(" ?.") for words, _ in scope_questions.read()}
+    paths = scope_questions.HALVES.values()
+    halves = [{words.lower().strip(" ?.") for words, _ in scope_questions.read(path)} for path in paths]
     trained = {words.lower().strip(" ?.") for words, _ in scope_questions.read(train_scope.QUESTIONS)}
-    assert len(held_out) > 250 and len(trained) > 1000
-    assert not held_out & trained
+    assert all(len(half) == 120 for half in halves) and len(trained) > 1000
+    assert not halves[0] & halves[1] and not (halves[0] | halves[1]) & trained
 
 
 def test_the_regression_finds_what_separates() -> None:
@@ -87,5 +98,5 @@ def test_without_a_trained_reading_the_model_decides(talker: Talker, noisy: Subj
         talker.model.scope = known
 
 
-def test_the_opening_of_a_refusal_is_recognised_as_one() -> None:
-    assert scope.DECLINES.search(scope.OPENING)
+def test_a_refusal_is_recognised_as_one() -> None:
+    assert scope.DECLINES.search(scope.REFUSAL)

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from eval import clinician, scope_questions
-from medq_vlm.language import guard, topics
+from medq_vlm.language import facts, guard, topics
 from medq_vlm.language import line as lines
+from medq_vlm.language.case import Case
 from medq_vlm.report.describe import describe
 from medq_vlm.schema import Measurement, Recognised
 from tests import assessments
@@ -66,6 +67,19 @@ GREETINGS = ("hello", "hi there")  # outside by the letter; a greeting is greete
         ("what window should I use?", "cannot tell"),
         ("can restore fix it?", "under Restore"),
         ("would thinner slices help?", "another slice thickness"),
+        ("What did you measure exactly?", "SNR 8, outside the expected >= 10"),
+        ("which numbers are behind it", "SNR 8"),
+        ("what would make you change your mind?", "between 0.0 and 2.8"),
+        ("why not worse?", "good sharpness"),
+        ("what is the typical reason for this", "usually comes from movement"),
+        ("is the coil broken", "a scan of a phantom can"),
+        ("write a message for the technologist", "Head MR: the verdict is reject"),
+        ("the nurse says he moved, is that right?", "Yes, moderate motion artefact"),
+        ("the nurse says there is ghosting, do you agree?", "No ghosting was found"),
+        ("is the implant disturbing the rest?", "No metal streaks were found"),
+        ("I want to measure T1, does the motion allow that", "moderate motion artefact (whole image)"),
+        ("does the artefact cover the brain", "Moderate motion artefact (whole image)"),
+        ("would your restore function help?", "under Restore"),
         ("hello", "Hello"),
         ("asdf", "did not understand"),
         ("ok", "Good."),
@@ -86,10 +100,23 @@ def test_all_findings_are_listed_and_the_slices_ranked() -> None:
     assert "Slice 189 is the worst" in topics.told(assessments.volume(), "which slice is the worst?")
 
 
+def test_a_clean_image_has_no_cause_and_nothing_to_restore() -> None:
+    assert topics.told(CLEAN, "is our scanner broken?") == "No degradation was found, so there is no cause to name."
+    assert topics.told(CLEAN, "can software repair it") == "No degradation was found, so there is nothing to restore."
+
+
+def test_what_stands_in_the_models_place_answers_what_was_asked_and_sums_up() -> None:
+    assert facts.instead(Case(NOISY, "does the ring matter")).startswith("No ring artefact was found. The verdict is u")
+    told = facts.instead(Case(NOISY, "hm"))
+    assert told.startswith("Two findings: severe low-dose noise (") and "Effect: " in told and "Remedy: " in told
+    assert facts.instead(Case(CLEAN, "hm")).startswith("Chest CT: the verdict is good")
+
+
 def test_an_image_of_another_organ_is_not_called_good_enough() -> None:
     question = "good enough to see a small lung nodule?"
     head = replace(CLEAN, anatomy=Recognised("head", "header", 1.0))
     assert topics.told(head, question).startswith("This is a head CT: it does not show the chest.")
+    assert topics.told(head, "could the noise hide a rib fracture?").startswith("This is a head CT")
     assert "your decision" in topics.told(CLEAN, question)
     assert "your decision" in topics.told(replace(head, anatomy=Recognised("head", "image", 0.5)), question)
 
@@ -100,14 +127,16 @@ def test_the_last_answer_is_repeated() -> None:
 
 @pytest.mark.parametrize(
     "question", ["Why is it poor?", "What should I change at the scanner?", "Where is the problem?", "is this cancer?",
-                 "why?", "Is it a bleed?", "is the noise severe because of the dose or because of the kernel"],
+                 "why?", "Is it a bleed?", "is the noise severe because of the dose or because of the kernel",
+                 "your diagnosis in one word", "it is of diagnostic quality, so what is the diagnosis"],
 )  # fmt: skip
 def test_other_questions_are_left_to_the_model(question: str) -> None:
     assert topics.told(NOISY, question) == ""
 
 
 def test_no_question_out_of_scope_is_answered_by_rule() -> None:
-    rows = [*scope_questions.read(), *scope_questions.read(train_scope.QUESTIONS)]
+    paths = (scope_questions.HALVES["development"], train_scope.QUESTIONS)
+    rows = [row for path in paths for row in scope_questions.read(path)]
     answered = {words for words, outside in rows if outside and topics.told(NOISY, words)}
     assert answered <= {*GREETINGS}
 

@@ -51,6 +51,14 @@ def test_the_interval_of_an_image_is_as_wide_as_calibrated(medq: MedQ, head: Ima
     assert result.score_interval == pytest.approx((0.0, min(4.0, result.score + wide.half_width)))
 
 
+def test_evidence_measured_beside_the_towers_is_that_measured_after_them(medq: MedQ, head: ImageSample) -> None:
+    encoded = medq.encode(head)
+    assert encoded.values
+    after = medq.assess_encoded(replace(encoded, values=None)).evidence
+    assert after and medq.assess_encoded(encoded).evidence == after
+    assert medq.encode(replace(head, modality=None)).values is None  # what to measure is not known yet
+
+
 def test_the_same_image_gives_the_same_numbers_alone_and_in_a_stack(medq: MedQ, head: ImageSample) -> None:
     alone = [medq.score_slice(head).score for _ in range(3)]
     other = phantom("ct", 1, 128).pixels[0]

@@ -28,7 +28,8 @@ class EncodedSlice:
     origins: tuple[tuple[int, int], ...]  # (y, x) of the tiles on the plane
     plane_size: tuple[int, int]
     looks: torch.Tensor | None = None  # (2 D,) what the third opinion sees, where there is one
-    windows: torch.Tensor | None = None  # (V, n, n, P) the tiles by windows, where a heat map may be asked for
+    maps: list[torch.Tensor] | None = None  # of the tiles, (V, C, h, w) each, where a heat map may be asked for
+    tile_px: int = 0
 
 
 def cut_views(plane: np.ndarray, config: ViewConfig) -> tuple[torch.Tensor, torch.Tensor, list[tuple[int, int]]]:
@@ -46,9 +47,9 @@ def cut_views(plane: np.ndarray, config: ViewConfig) -> tuple[torch.Tensor, torc
 
 @torch.no_grad()
 def encode(
-    model: Scorer, view: Canonical, statistics: Callable[[], np.ndarray], config: ViewConfig, windows: bool = False
+    model: Scorer, view: Canonical, statistics: Callable[[], np.ndarray], config: ViewConfig, maps: bool = False
 ) -> EncodedSlice:
-    """Run the towers over one slice; with `windows` for `heat_map` too. `statistics` is asked when they are done."""
+    """Run the towers over one slice; with `maps` for `heat_map` too. `statistics` is asked when they are done."""
     tiles, whole, origins = cut_views(view.plane, config)
     device = model.queries.device
     seen, small = model.maps(tiles.to(device)), model.maps(whole.to(device))
@@ -57,7 +58,8 @@ def encode(
         tiles=backbone.pool(seen),
         whole=backbone.pool(small)[0],
         looks=None if third is None else torch.cat([third.look(seen).mean(0), third.look(small)[0]]),
-        windows=_window_tokens(seen, config.tile_px) if windows else None,
+        maps=seen if maps else None,
+        tile_px=config.tile_px,
         statistics=torch.from_numpy(statistics()).to(device),
         origins=tuple(origins),
         plane_size=(view.plane.shape[0], view.plane.shape[1]),
@@ -85,10 +87,11 @@ def heat_map(model: Scorer, encoded: EncodedSlice, modality: int, anchors: torch
     Every window of WINDOW_PX is scored as if it were the only tile, beside the same whole view and statistics; the
     map is the rise of the severity above the least affected window.
     """
-    if encoded.windows is None:
-        raise ValueError("A heat map needs a slice that was encoded with its windows.")
+    if encoded.maps is None:
+        raise ValueError("A heat map needs a slice that was encoded with its maps.")
     device = model.queries.device  # the model may have left the GPU since
-    windows, whole, statistics = (v.to(device) for v in (encoded.windows, encoded.whole, encoded.statistics))
+    windows = _window_tokens(encoded.maps, encoded.tile_px).to(device)
+    whole, statistics = encoded.whole.to(device), encoded.statistics.to(device)
     count, n = windows.shape[:2]
     alone = windows.flatten(0, 2)[:, None]  # V*n*n 1 P
     given = torch.full((len(alone),), modality, device=device)

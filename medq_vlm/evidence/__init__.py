@@ -15,7 +15,7 @@ from medq_vlm.evidence.foreground import foreground, luminance
 from medq_vlm.evidence.stats_spectrum import analyse
 from medq_vlm.schema import Measurement, MedQError
 
-__all__ = ["MEASURES", "expected_for", "for_kind", "foreground", "measure"]
+__all__ = ["MEASURES", "expected_for", "for_kind", "foreground", "measure", "stamped", "values"]
 
 SMALLEST = 32  # pixels a side; below it no measure has enough pixels to stand on
 
@@ -31,10 +31,25 @@ def measure(
 ) -> tuple[Measurement, ...]:
     """The evidence measures of one slice, in the order of MEASURES; those that do not apply are left out.
 
+    `values` with their words: arguments are those of `values` and `stamped`. Raises MedQError as `values` does.
+    """
+    found = values(pixels, modality, unit, spacing_mm, valid, inverted)
+    return stamped(found, modality, unit, spacing_mm, anatomy)
+
+
+def values(
+    pixels: np.ndarray,
+    modality: str | None,
+    unit: str,
+    spacing_mm: tuple[float | None, float | None],
+    valid: np.ndarray | None,
+    inverted: bool = False,
+) -> dict[str, float]:
+    """Measured numbers of one slice by name; NaN where a measure cannot be read.
+
     pixels: (H, W) or (H, W, 3) in native units; unit: "HU" for CT numbers; spacing_mm: row, column, None unknown;
-    valid: (H, W) bool, False on padding; inverted: small values are shown white; anatomy: of vocab.ANATOMIES, where
-    sure. A measure is left out when it has no meaning in the modality or cannot be read from this image (a ghost where
-    there is no air, and so on); an image under 32 pixels a side has none. Raises MedQError for another shape.
+    valid: (H, W) bool, False on padding; inverted: small values are shown white. A measure is left out when it has no
+    meaning in the modality; an image under 32 pixels a side has none. Raises MedQError for another shape.
     """
     shape_is_right = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)
     if not shape_is_right or (valid is not None and valid.shape != pixels.shape[:2]):
@@ -43,7 +58,7 @@ def measure(
             + (f" with {valid.shape}." if valid is not None else ".")
         )
     if min(pixels.shape[:2]) < SMALLEST:
-        return ()
+        return {}
     finite = np.isfinite(pixels)
     if not finite.all():
         usable = finite if pixels.ndim == 2 else finite.all(2)
@@ -52,12 +67,26 @@ def measure(
     pixels = np.asarray(pixels, np.float32)
     mask = foreground(pixels, modality, unit, valid, inverted)
     if np.count_nonzero(mask) < SMALLEST * SMALLEST // 4:
-        return ()
+        return {}
     grey = luminance(pixels)
     if valid is not None and not valid.all():
         # padding often lies far outside the range; the body's minimum keeps it from making edges and spectra
         grey = np.where(valid, grey, grey[valid].min())
-    values = _values(pixels, grey, mask, modality, unit, spacing_mm, inverted)
+    return _values(pixels, grey, mask, modality, unit, spacing_mm, inverted)
+
+
+def stamped(
+    values: dict[str, float],
+    modality: str | None,
+    unit: str,
+    spacing_mm: tuple[float | None, float | None],
+    anatomy: str | None = None,
+) -> tuple[Measurement, ...]:
+    """Measured numbers with unit, direction, expected range and source, in the order of MEASURES.
+
+    What could not be read from the image (a ghost where there is no air, and so on) is left out. anatomy: of
+    vocab.ANATOMIES, where sure; the rest as for `values`.
+    """
     known_spacing = None not in spacing_mm
     return tuple(
         _stamp(name, values[name], expected_for(name, modality, anatomy), unit, known_spacing)

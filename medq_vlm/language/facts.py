@@ -179,11 +179,14 @@ def place(case: Case) -> str:
 
 
 def hidden(case: Case) -> str:
+    if wrong := _elsewhere(case):
+        return wrong
     if not case.found:
         return f"{CLEAN} that could hide anything."
-    one = next((found for found in case.found if found.kind in case.named), None if case.named else case.found[0])
+    named = [kind for kind in case.named if kind != "occlusion"]  # "cover" names one, and is the question's verb
+    one = next((found for found in case.found if found.kind in named), None if named else case.found[0])
     if one is None:
-        return ""
+        return presence(case)
     return (
         f"{_capital(_finding(one))} ({lines.item(one).place}): {one.impact}. I do not outline organs: "
         "please judge at that place what it covers."
@@ -226,9 +229,7 @@ def repeat(case: Case) -> str:
 
 
 def summary(case: Case) -> str:
-    one = case.found[0] if case.found else None
-    tail = f" Effect: {one.impact}. Remedy: {one.remedy}." if one else ""
-    return f"{_capital(_scene(case))}: {_small(verdict(case))}{tail}"
+    return f"{_capital(_scene(case))}: {_small(verdict(case))}{_so(case)}"
 
 
 def fitness(case: Case) -> str:
@@ -242,6 +243,22 @@ def fitness(case: Case) -> str:
         f"The verdict is {case.line.verdict}, with a score of {_score(case)} of 4 (interval {low:.1f} to {high:.1f}), "
         f"nearest to '{level}'{_because(case)}.{effect} {YOURS}"
     )
+
+
+def cause(case: Case) -> str:
+    if not case.found:
+        return f"{CLEAN}, so there is no cause to name."
+    told = "; ".join(f"{_finding(one)} usually comes from {one.cause}" for one in case.found[:2])
+    machine = case.says("scanner", "machine", "coil", "tube", "detector", "probe", "device", "equipment")
+    tail = " One image cannot tell whether the equipment is at fault: a scan of a phantom can." if machine else ""
+    return f"{_capital(told)}.{tail}"
+
+
+def instead(case: Case) -> str:
+    """For what the model could not answer: whether the kinds in question were found, or else all that was."""
+    if told := presence(case):
+        return f"{told} {verdict(case)}"
+    return f"{listing(case)} {verdict(case)}{_so(case)}" if case.found else summary(case)
 
 
 def anatomy(case: Case) -> str:
@@ -266,6 +283,8 @@ def strengths(case: Case) -> str:
 
 
 def restoring(case: Case) -> str:
+    if not case.found:
+        return f"{CLEAN}, so there is nothing to restore."
     return "Try it under Restore: the restored image is assessed again, so that its score says whether it helped."
 
 
@@ -304,6 +323,10 @@ def _because(case: Case) -> str:
     if not case.found:
         return "; no degradation was found"
     return f", {'because of' if case.line.verdict != 'good' else 'despite'} {_finding(case.found[0])}"
+
+
+def _so(case: Case) -> str:
+    return f" Effect: {case.found[0].impact}. Remedy: {case.found[0].remedy}." if case.found else ""
 
 
 def _finding(one: Finding) -> str:

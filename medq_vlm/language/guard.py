@@ -28,7 +28,9 @@ IT_IS = re.compile(
 )
 CALLED = {"rejected": "reject", "bad": "reject", "poor": "reject"}  # words for a verdict
 RANGE = re.compile(r"(?i)\b(?:between|interval (?:is|of|from)|lies from)\s+(\d+(?:\.\d+)?) (?:and|to) (\d+(?:\.\d+)?)")
+UNASSESSED = re.compile(r"(?i)\bquality (?:was|is|has) not (?:been )?assess\w*|\bnot assessable\b")
 NEAREST = re.compile(r"(?i)\bnearest to ['\"]?(?:\d, )?([a-z ]+)['\"]?")
+REPEATED = re.compile(r"(?i)\b(\w{4,}),? (?:and )?\1\b")  # "a thin, thin, thick, good and good": no sentence any more
 NO_FINDING = re.compile(r"(?i)\bfinding (?:is|was) no (?:degradation|finding|problem)\b")
 GLOBAL = re.compile(r"(?i)\s*globally\b")  # opens the sentence on attributes
 OTHER = re.compile(r"(?i)\b(else|other|further|more|besides)\b")
@@ -132,6 +134,8 @@ def _verdict(sentence: str, line: Line) -> Contradiction | None:
     for match in VERDICT.finditer(sentence):
         if match.group(1).lower() != line.verdict and not NEGATION.search(match.group()):
             return Contradiction(match.start(1), match.group(1), f"the verdict is {line.verdict}")
+    if unassessed := UNASSESSED.search(sentence):
+        return Contradiction(unassessed.start(), unassessed.group(), "the image was assessed")
     for match in IT_IS.finditer(sentence):
         said = CALLED.get(match.group(2).lower(), match.group(2).lower())
         if (said == line.verdict) == bool(match.group(1)):
@@ -149,13 +153,15 @@ def _range(sentence: str, line: Line) -> Contradiction | None:
 
 
 def _level(sentence: str, line: Line) -> Contradiction | None:
-    """A level of the score that is not the nearest, or a finding that is none."""
+    """A level of the score that is not the nearest, a finding that is none, or a word twice."""
     right = vocab.score_word(line.score)
     for match in NEAREST.finditer(sentence):
         if not match.group(1).lower().startswith(right):
             return Contradiction(match.start(1), match.group(1), f"the score is nearest to '{right}'")
-    empty = NO_FINDING.search(sentence)
-    return Contradiction(empty.start(), empty.group(), "no finding is no finding") if empty else None
+    for pattern, reason in ((NO_FINDING, "no finding is no finding"), (REPEATED, "the same word twice")):
+        if empty := pattern.search(sentence):
+            return Contradiction(empty.start(), empty.group(), reason)
+    return None
 
 
 def _score(sentence: str, line: Line) -> Contradiction | None:
@@ -185,12 +191,15 @@ def polished(sentence: str) -> str:
     return vocab.in_good_english(sentence)
 
 
+RESULT = "(From the structured result:)"  # marks what stands in the model's place
+
+
 def replacement(line: Line) -> str:
     """A sentence from the structured result, marked as such."""
     named = ", ".join(f"{item.severity} {item.plain}" for item in line.items[:3])
     found = f"found {named}" if named else "no degradation found"
     score = vocab.score_text(line.score)
-    return f"(From the structured result:) {found}; score {score} of 4, verdict {line.verdict}."
+    return f"{RESULT} {found}; score {score} of 4, verdict {line.verdict}."
 
 
 BETTER = re.compile(r"(?i)\bimage ([AB]) is (?:of )?better\b")

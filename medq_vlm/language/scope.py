@@ -19,7 +19,10 @@ from medq_vlm.language import prompt, terms
 if TYPE_CHECKING:
     from medq_vlm.language.model import LanguageModel
 
-OPENING = "Sorry, I can only speak about image quality, not about"  # of a refusal; the model ends the sentence
+REFUSAL = (
+    "Sorry, I can only speak about image quality, not about diagnosis, treatment, people or anything else. "
+    "Questions about health are for a physician."
+)
 DECLINES = re.compile(r"(?i)\bonly speak about\b|\boutside (?:my scope|what I can answer)\b|\bmake no diagnosis\b")
 HASHED = 8192  # places for sequences
 NAMED = 7  # whether terms are named, and how long the question is

@@ -125,18 +125,18 @@ class Talker:
             if options and self.guarded:
                 yield self._chosen(decoder, choices.agreeing(stem, options, line, subject.modality), line)
                 return
-            check, opening = Check.of(line, subject.modality), ""
+            case = facts.Case(subject.assessment, topics.plain(asked), history)
+            check = replace(Check.of(line, subject.modality), instead=f"{guard.RESULT} {facts.instead(case)}")
             foreign = self.guarded and topics.foreign(asked)
             if foreign and not any(topics.ENGLISH_ONLY in a for _, a in history):
                 yield f"{topics.ENGLISH_ONLY} "
             if self.model.scope is not None and self.guarded:
                 outside = self.model.scope.outside(self.model, asked)
-                check, opening = (check, scope.OPENING) if outside else (check.answering(), "")
-                if foreign and not outside:
-                    told = facts.summary(facts.Case(subject.assessment, asked))
-                    yield f"About the quality of the image: {told}"
+                if outside or foreign:
+                    yield scope.REFUSAL if outside else f"About the quality of the image: {facts.summary(case)}"
                     return
-            yield from self._sentences(decoder, check, LONGEST_ANSWER, stop, opening)
+                check = check.answering()
+            yield from self._sentences(decoder, check, LONGEST_ANSWER, stop)
 
     def _quoted(self, subject: Subject, asked: str, history: Sequence[tuple[str, str]]) -> str:
         """The answer that the result alone gives, "" where the model has to answer."""
@@ -255,18 +255,13 @@ class Talker:
                 yield text[len(shown) :]
                 shown = text
 
-    def _sentences(
-        self, decoder: Decoder, check: Check, limit: int, stop: Stop | None, opening: str = ""
-    ) -> Iterator[str]:
-        """Checked sentences, the first of which begins with `opening`."""
-        left, first = limit, True
-        begun = self.model.ids(opening)
+    def _sentences(self, decoder: Decoder, check: Check, limit: int, stop: Stop | None) -> Iterator[str]:
+        """Checked sentences, none of them twice."""
+        left = limit
+        given: list[str] = []
         while left > 0:
             start = decoder.mark()
-            if begun:
-                decoder.feed(begun)
-            ids, ended = self._sentence(decoder, left, stop, before=begun)
-            begun = []
+            ids, ended = self._sentence(decoder, left, stop)
             text = self.model.tokenizer.decode(ids)
             if text.strip():
                 self.tally.sentences += 1
@@ -275,9 +270,9 @@ class Talker:
                     text, ids, ended = self._again(decoder, start, ids, wrong, check, left, stop)
                 if self.guarded:
                     text = guard.polished(text)
-                if text.strip():
-                    yield text if first or text[:1].isspace() else f" {text}"
-                    first = False
+                if text.strip() not in ("", *given):
+                    yield text if not given or text[:1].isspace() else f" {text}"
+                    given.append(text.strip())
             left -= max(1, len(ids))
             if ended:
                 return

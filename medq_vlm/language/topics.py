@@ -26,8 +26,8 @@ THE = "(?:the |its |your |my |this |a |an |overall |total |quality |image |90 ?%
 ORGAN = "head|brain|chest|lungs?|heart|abdomen|liver|spine|hip|pelvis|knee|breast|retina|eye|skin|hand|foot"
 LONGEST = 15  # words: a longer question asks for more than one thing
 CLINICAL = re.compile(
-    r"\b(?:cancer\w*|tumou?rs?|diseases?|diagnos(?:e|is) (?:is|of|for)|prognosis|malignan\w*|benign|melanoma"
-    r"|pregnan\w*|fetal|weight"
+    r"\b(?:cancer\w*|tumou?rs?|diseases?|diagnos(?:e|is) (?:is|of|for)|(?:your|the) diagnosis|prognosis"
+    r"|malignan\w*|benign|melanoma|pregnan\w*|fetal|weight"
     r"|heparin|drugs?|apixaban|tamoxifen|ablation|injections?|screening|colonoscop\w*|biops\w+|aspects|fazekas"
     r"|bi-?rads"
     r"|an(?:a)?esth\w*|ti-?rads|pi-?rads|deauville|wells|agatston|girl|boy|baby|euro|poem|joke|antibiotic\w*"
@@ -71,7 +71,8 @@ TOPICS: tuple[Topic, ...] = (
           + THE + r"(?:score|number|result|judge?ment|verdict|assessment)))\b|\bhow (?:certain|sure"
           r"|reliable) is your\b"
           r"|\buncertaint(?:y|ies)\b of " + THE + r"score|\bpercentage are you sure|\berror bars?\b"
-          r"|\byour assessment (?:is|be) wrong|^is (?:this|the|that) finding certain", facts.interval,
+          r"|\byour assessment (?:is|be) wrong|\bmake you change your mind\b"
+          r"|^is (?:this|the|that) finding certain", facts.interval,
           but=r"\b(?:interval between|inter-slice|time interval|interval cancer|follow)"),
     Topic(r"\bpercentile\b|\b(?:better|worse|higher|lower) than (?:most|others|usual|normal|typical|the rest"
           r"|an? (?:usual|"
@@ -83,7 +84,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r".*", facts.measured),
     Topic(r"^(?:give|show|tell|what are|list)?(?: me| us)?(?: all)? ?(?:the |your )?(?:numbers?|measurements"
           r"|measured values|metrics)"
-          r"(?: behind it)?$", facts.numbers),
+          r"(?: behind it)?$|^(?:what|which) (?:did you measure|(?:else )?was measured|(?:measurements|numbers|values)"
+          r" (?:are|stand|lie|were|did you)\b)", facts.numbers),
     Topic(r".*", facts.setting),
     Topic(r"\b(?:list|name|enumerate)\b.*\b(?:findings?|problems?|artefacts?|degradations?|issues?|defects?"
           r"|everything you"
@@ -108,10 +110,11 @@ TOPICS: tuple[Topic, ...] = (
           r"|sum (?:it )?up|tldr"
           r"|in short|in brief|(?:one sentence )?summary)(?: (?:in|with) (?:one|a|two"
           r"|few) sentences?)?$", facts.summary),
+    Topic(rf"\b(?:note|message|feedback|e-?mail|report) (?:to|for) {PEOPLE}\b", facts.summary),
     Topic(r"^(?:and |but |so )?(?:does|do|is|could|can|will|would)\b.*\b(?:artefact\w*|noise|motion|streaks?|it"
-          r"|blur)\b.*"
-          r"\b(?:hide|hides|hiding|obscure|mask|cover)\b", facts.hidden, but=r"\b(?:tumou?r|cancer|disease|ask"
-          r"|find)\b"),
+          r"|blur|implants?)\b.*\b(?:hide|hides|hiding|obscure|mask|cover|spoil\w*|ruin\w*|disturb\w*|allow)\b"
+          r"|\b(?:does|do|will) the \w+ (?:allow|permit) (?:it|that|this)\b",
+          facts.hidden, but=r"\b(?:tumou?r|cancer|disease|ask|find)\b"),
     Topic(r"\bgood enough (?:for|to) (?!.*\brepaired)|\b(?:can|could) (?:i|we) (?:still )?(?:see|measure"
           r"|look for) .*\b"
           r"(?:mm|nodules?|microcalc\w*|here|on this|in th\w*s?)\b|\bgood enough to\b|^(?:so )?(?:is )?(?:it|this)"
@@ -125,11 +128,17 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"^(?:(?:is|are) there (?:any |an |a |some )?|any )[\w-]+(?: [\w-]+)?(?: (?:in it|in (?:it|this"
           r"|the)(?: image)?|here"
           r"|present|visible))?$", facts.presence, but=r"\b(?:or|and|else|other|artefacts?)\b"),
-    Topic(r"\b(?:can|could|does|will|would) (?:the )?restor\w+ (?:fix|help|remove|improve|repair)\b", facts.restoring),
-    Topic(r"^whats? (?:is )?good about\b|^(?:what are )?(?:the |its )?strengths$|^anything good\b", facts.strengths),
+    Topic(r"\b(?:can|could|does|will|would) (?:(?:the|your|a) )?(?:restor\w+|software)(?: \w+)?"
+          r" (?:fix|help|remove|improve|repair|correct)\b", facts.restoring),
+    Topic(r"^(?:and |but |so )?why (?:is (?:it|the score) )?not (?:even )?(?:lower|worse)\b"
+          r"|^whats? (?:is )?good about\b|^(?:what are )?(?:the |its )?strengths$|^anything good\b", facts.strengths),
     Topic(r"\bworst (?:region|area|part|spot|place|location)\b|\b(?:left|right|upper|lower|top|bottom) (?:side"
           r"|half|part) "
           r"(?:worse|better)\b|^is the (?:upper|lower|left|right)(?: left| right)? (?:\w+ )?affected", facts.place),
+    Topic(r"\b(?:usual|typical|likely|common) (?:causes?|reasons?) (?:of|for) (?:this|that|it|these|them)\b"
+          r"|\b(?:scanner|machine|coil|tube|detector|probe|equipment) (?:\w+ )?(?:broken|defect\w*|faulty|damaged"
+          r"|at fault)\b", facts.cause, but=r"\b(?:lesion|mass|pain|swelling|shadow|fluid)\b"),
+    Topic(r"\b(?:says?|said|thinks?|claims?)\b.* (?:agree|right|correct|true)$", facts.presence),
     Topic(r"^what window\b|\bcontrast agent help|^(?:which|what) (?:scanner|vendor|coil|software"
           r"|machine) (?:was|took|made)\b|\bmsv too (?:much|high)\b",
           facts.unknown),
