@@ -23,6 +23,8 @@ COLUMNS = (
     "reject_probability", "uncertainty", "worst_kind", "worst_severity", "findings", *vocab.ATTRIBUTES, "assessable",
     "reason", "acquisition", "sha256", "model", "model_sha256", "created", "error",
 )  # fmt: skip
+# Names that claim an image: what is none inside, such as an empty file of a broken transfer, has a row that says so.
+CLAIMS = (".dcm", ".ima", ".nii", ".nii.gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".npy")
 READ_AS = ("unit", "stamp")  # of a table on disk: what a resumed run compares with the folder
 Row = dict[str, Any]
 Assess = Callable[["MedQ", ImageSample], Assessment]
@@ -67,8 +69,8 @@ def as_text(path: str | os.PathLike[str]) -> str:
 def units(folder: Path) -> list[Unit]:
     """All DICOM files of a folder as one, each other image alone; so for the folders below. Sorted by path.
 
-    Links are not followed; files of no image kind and hidden files are passed over. A folder that may not be read is a
-    unit too: reading it says so.
+    Links are not followed; hidden files and files of no image kind are passed over, unless their name claims one. A
+    folder that may not be read is a unit too: reading it says so.
     """
     try:
         inner = [path for path in folder.iterdir() if not path.is_symlink()]
@@ -93,7 +95,7 @@ def _files(path: Path, kind: str | None) -> tuple[Path, ...]:
 def _kind(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
-            return kind_of(file.read(HEAD_BYTES))
+            return kind_of(file.read(HEAD_BYTES)) or ("misnamed" if path.name.lower().endswith(CLAIMS) else None)
     except OSError:
         return "unreadable"  # it is tried, and named when it fails
 
@@ -104,14 +106,16 @@ def run(
     work: Sequence[Unit],
     journal: IO[str],
     begun: Mapping[tuple[str, Any], Row],
+    begin: Callable[[str], None] = lambda name: None,
 ) -> Iterator[tuple[list[Row], int]]:
     """Assess what `work` holds; each row is in `journal` as soon as it is made, and then the end of its unit.
 
     Gives the rows of each unit and the number of DICOM objects without an image, which are passed over. `load` is
-    called once, before the first image. What cannot be read gives a row with `error` set.
+    called once, before the first image; begin(name) for each file that is read, maybe twice. What cannot be read gives
+    a row with `error` set.
     """
     model = None
-    for unit, outcomes in zip(work, io.load_each([unit.path for unit in work]), strict=True):
+    for unit, outcomes in zip(work, io.load_each([unit.path for unit in work], progress=begin, flat=True), strict=True):
         about = {"unit": unit.name, "stamp": unit.stamp}
         rows: list[Row] = []
         passed = 0
@@ -121,15 +125,14 @@ def run(
             rows.append(told | about)
             _append(journal, rows[-1])
 
-        for outcome in outcomes:
+        for number, outcome in enumerate(outcomes, 1):
             if not isinstance(outcome, IngestError):
-                for number, sample in enumerate(outcome, 1):
-                    known = begun.get((unit.name, number))
-                    if known is not None and known["sha256"] == sample.sha256:
-                        rows.append(known)
-                        continue
-                    model = model or load()
-                    keep(_assessed(model, assess, sample, number))
+                known = begun.get((unit.name, number))
+                if known is not None and known["sha256"] == outcome.sha256:
+                    rows.append(known)
+                    continue
+                model = model or load()
+                keep(_assessed(model, assess, outcome, number))
             elif outcome.code in PASSED_OVER:
                 passed += 1
             else:

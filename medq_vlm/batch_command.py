@@ -4,17 +4,50 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medq_vlm.console import DONE, INTERRUPTED, UNREADABLE, say, usage, writing
 from medq_vlm.reading import assess_one, is_there, load_model
 
 if TYPE_CHECKING:
+    from medq_vlm.batch import Unit
     from medq_vlm.pipeline import MedQ
     from medq_vlm.schema import Assessment, ImageSample
 
 COMMANDS = ("batch",)
+
+
+def weight(unit: Unit) -> int:
+    """Its files; 1 for a folder that may not be read."""
+    return max(1, len(unit.files))
+
+
+class Way:
+    """The bar of a run, in files: a folder of thousands moves it with each series, and counts what is read."""
+
+    def __init__(self, bar: Any, work: Sequence[Unit]) -> None:
+        self.bar = bar
+        self.ends = accumulate(map(weight, work))
+        self.end = next(self.ends, 0)  # of the unit at hand
+        self.read: set[str] = set()
+
+    def begun(self, name: str) -> None:
+        """A file is read."""
+        self.read.add(name)
+        self.bar.set_postfix_str(f"{len(self.read)} read", refresh=False)
+        self.bar.update(0)
+
+    def assessed(self, slices: int) -> None:
+        """An image is done: about as many files as it has slices."""
+        self.bar.update(min(slices, self.end - self.bar.n))
+
+    def ended(self) -> None:
+        """A unit is done."""
+        self.bar.update(self.end - self.bar.n)
+        self.end = next(self.ends, self.end)
 
 
 def batch(args: Namespace) -> int:
@@ -37,17 +70,22 @@ def batch(args: Namespace) -> int:
     done = {row["unit"] for row in earlier.rows}
     rows, over = list(earlier.rows), 0
 
-    def assess_row(model: MedQ, sample: ImageSample) -> Assessment:
-        return assess_one(model, sample, args).result
-
     work = [unit for unit in found if unit.name not in done]
     try:
         with writing(out), tables.begin(out, earlier).open("a", encoding="utf-8") as file:
-            with tqdm(total=len(work), unit="item", disable=None) as bar:
-                for made, passed in table.run(lambda: load_model(args.preset), assess_row, work, file, earlier.begun):
+            with tqdm(total=sum(map(weight, work)), unit="file", disable=None) as bar:
+                way = Way(bar, work)
+
+                def assess_row(model: MedQ, sample: ImageSample) -> Assessment:
+                    result = assess_one(model, sample, args).result
+                    way.assessed(sample.slices)
+                    return result
+
+                ran = table.run(lambda: load_model(args.preset), assess_row, work, file, earlier.begun, way.begun)
+                for made, passed in ran:
                     rows += made
                     over += passed
-                    bar.update()
+                    way.ended()
                     with tqdm.external_write_mode(file=sys.stderr):
                         for row in made:
                             if row["error"]:

@@ -37,14 +37,18 @@ class Reader:
 
     def __iter__(self) -> Iterator[ImageSample]:
         from medq_vlm import io
+        from medq_vlm.io.outcome import PASSED_OVER
         from medq_vlm.schema import IngestError
 
-        for _, outcome in io.load_many(self.paths):
-            if isinstance(outcome, IngestError):
-                say(str(outcome))
-                self.failed += 1
-            else:
-                yield from outcome
+        for outcomes in io.load_each(self.paths):
+            told = False  # of this path
+            for outcome in outcomes:
+                if not isinstance(outcome, IngestError):
+                    yield outcome
+                elif not (told and outcome.code in PASSED_OVER):
+                    say(str(outcome))
+                    self.failed += 1
+                told = True
 
 
 def assessed(samples: Reader, args: Namespace) -> Iterator[Assessed]:

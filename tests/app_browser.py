@@ -56,7 +56,7 @@ def narrowed(driver: Driver, width: int, height: int = 900) -> None:
     """A window of this size inside; a real one is never as narrow as a phone."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    until(driver, f"innerWidth === {width}")
+    until(driver, f"window.innerWidth === {width}")
 
 
 def press(driver: Driver, name: str) -> None:

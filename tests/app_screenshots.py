@@ -1,4 +1,4 @@
-"""The README's pictures of the reading room: python -m tests.app_screenshots [--out docs]
+"""The README's pictures of the reading room and of a report: python -m tests.app_screenshots [--out docs] [--report]
 
 Not a test: run it after the page or the weights changed, and look at what it made.
 """
@@ -11,7 +11,9 @@ from pathlib import Path
 
 from selenium.webdriver.common.by import By
 
-from tests.app_browser import Driver, browser, choose, tab, until
+from medq_vlm import cli
+from medq_vlm.io.examples import CT_HEAD, example
+from tests.app_browser import Driver, browser, choose, narrowed, tab, until
 from tests.app_server import running
 
 SHOWN = ("Head CT", "CT volume (phantom)", "Head MR, motion (phantom)", "CT, metal (phantom)")
@@ -22,7 +24,12 @@ def main() -> None:
     """Open the examples, take the last one, light and dark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs"))
-    out = parser.parse_args().out
+    parser.add_argument("--report", action="store_true", help="only the report")
+    args = parser.parse_args()
+    out: Path = args.out
+    report(out / "report.png")
+    if args.report:
+        return
     with tempfile.TemporaryDirectory() as name, running(Path(name)) as server, browser(Path(name)) as driver:
         driver.get(server.address)
         until(driver, "document.querySelector('[data-viewer=main][data-ready]')")
@@ -47,6 +54,19 @@ def main() -> None:
             tab(driver, place)
             settled(driver)
             driver.save_screenshot(str(out / f"chat_{place.lower()}.png"))
+
+
+def report(target: Path) -> None:
+    """A report on the bundled head CT with simulated motion."""
+    with tempfile.TemporaryDirectory() as name, browser(Path(name)) as driver:
+        image, page = Path(name, "head_ct_motion.nii.gz"), Path(name, "report.html")
+        cli.main(["degrade", str(example(CT_HEAD)), "--kind", "ct_motion", "--severity", "3", "--seed", "1",
+                  "-o", str(image)])  # fmt: skip
+        cli.main(["report", str(image), "--modality", "ct", "--anatomy", "head", "-o", str(page)])
+        narrowed(driver, 1280, 1150)
+        driver.get(page.as_uri())
+        driver.execute_script("document.documentElement.style.overflow = 'hidden'")  # no scroll bar
+        driver.save_screenshot(str(target))
 
 
 def themed(driver: Driver, dark: bool) -> None:

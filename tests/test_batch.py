@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+import weakref
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pydicom.data import get_testdata_file
 from medq_vlm import batch, batch_command, cli, io, reading, tables, vocab
 from medq_vlm.io.examples import CT_SMALL, MR_SMALL, example
 from medq_vlm.phantoms import phantom
+from medq_vlm.schema import ImageSample
 
 
 @pytest.fixture
@@ -57,8 +59,8 @@ def test_a_series_stays_one_whatever_lies_beside_it(archive: Path, tmp_path: Pat
     series(archive / "dicom" / "deeper", 2)
     found = [(unit.path.relative_to(archive).as_posix(), len(unit.files)) for unit in batch.units(archive)]
     assert found == [(".", 3), ("1.png", 1), ("2.png", 1), ("3.png", 1), ("dicom", 1), ("dicom/deeper", 2)]
-    (all_slices,) = next(iter(io.load_each([archive])))
-    assert [sample.slices for sample in all_slices] == [3]
+    (sample,) = next(iter(io.load_each([archive], flat=True)))
+    assert isinstance(sample, ImageSample) and sample.slices == 3
 
 
 def test_a_study_disc_gives_rows_of_its_images_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,6 +79,46 @@ def test_a_study_disc_gives_rows_of_its_images_alone(tmp_path: Path, capsys: pyt
     assert "6 DICOM objects without an image passed over" in capsys.readouterr().err
     assert cli.main(["assess", str(disc / "DICOMDIR")]) == 3
     assert "DICOMDIR" in capsys.readouterr().err
+
+
+def test_a_flat_folder_of_many_series_is_one_row_for_each_and_never_in_memory_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat, out = tmp_path / "flat", tmp_path / "table.jsonl"
+    for number, count in enumerate((4, 3, 2)):
+        series(tmp_path / str(number), count)
+        flat.mkdir(exist_ok=True)
+        for file in (tmp_path / str(number)).iterdir():
+            header = pydicom.dcmread(file)
+            header.SeriesInstanceUID = f"1.2.{number}"
+            header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}.{file.stem}"
+            header.save_as(flat / f"{number}{file.name}")
+    whole = (flat / "00.dcm").read_bytes()
+    for name, data in (("cut.dcm", whole[: len(whole) // 2]), ("none.dcm", b""), ("text.dcm", b"no image " * 20)):
+        (flat / name).write_bytes(data)
+    disc = get_testdata_file("DICOMDIR", download=False)
+    assert isinstance(disc, str)
+    shutil.copy(disc, flat)
+    seen: list[weakref.ref[ImageSample]] = []
+    most, bars = [], []
+
+    def counted(*given: Any) -> Any:
+        seen.append(weakref.ref(given[1]))
+        most.append(sum(one() is not None for one in seen))
+        return assess_one(*given)
+
+    assess_one = batch_command.assess_one
+    monkeypatch.setattr(batch_command, "assess_one", counted)
+    ended = batch_command.Way.ended
+    monkeypatch.setattr(batch_command.Way, "ended", lambda way: (ended(way), bars.append((way.bar.n, way.bar.total))))
+    assert cli.main(["batch", str(flat), "-o", str(out), "--no-text"]) == 3
+    rows = tables.read(out)
+    assert [row["slices"] for row in rows if not row["error"]] == [4, 3, 2]
+    assert sorted(Path(row["error"].split(":")[0]).name for row in rows if row["error"]) == [
+        "cut.dcm", "none.dcm", "text.dcm"]  # fmt: skip
+    assert "1 DICOM objects without an image passed over" in capsys.readouterr().err
+    assert max(most) <= 2  # the image at hand and the one before it
+    assert len(bars) == 3 and all(total == 13 for _, total in bars)
 
 
 def test_uncertainty_is_the_mass_of_the_other_verdicts() -> None:

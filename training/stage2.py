@@ -13,6 +13,7 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def encode_all(loaded: checkpoint.Checkpoint, labels: list[ExpertScore]) -> Enco
     for label in labels:
         sample = io.read(label.path)[0]
         view = canonical(sample, sample.slices // 2, loaded.view)
-        parts.append(encode(loaded.model, view, statistics_of(view.plane, view.mask), loaded.view))
+        parts.append(encode(loaded.model, view, partial(statistics_of, view.plane, view.mask), loaded.view))
         modality = sample.modality or label.modality
         modalities.append(vocab.MODALITIES.index(modality) if modality else UNKNOWN)
     most = max(len(p.tiles) for p in parts)

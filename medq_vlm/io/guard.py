@@ -27,6 +27,7 @@ from medq_vlm.schema import ImageSample, IngestError, MedQError
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 START_S = 60.0  # wall clock for the child's imports, on a busy machine
 Item = tuple[str, list[ImageSample] | IngestError]
+Outcome = ImageSample | IngestError
 
 
 class ReaderError(MedQError):
@@ -70,25 +71,43 @@ def load_many(
 
 
 def load_each(
-    paths: Iterable[str | os.PathLike[str]], limits: Limits = DEFAULT
-) -> Iterator[list[list[ImageSample] | IngestError]]:
-    """What becomes of each of `paths`, a folder standing for the DICOM files directly in it: all that `load_many` gives
-    for it, and one IngestError for each file that is PASSED_OVER."""
-    with Child(limits) as child:
+    paths: Iterable[str | os.PathLike[str]],
+    limits: Limits = DEFAULT,
+    progress: Callable[[str], None] = lambda name: None,
+    flat: bool = False,
+) -> Iterator[Iterator[Outcome]]:
+    """What becomes of each of `paths`, read while it is asked for: a folder of many series never lies in memory whole.
+
+    Samples first, then an IngestError for each file that is none, PASSED_OVER ones last; an iterator must be read to
+    its end before the next. A sample's warnings count the failures known when it came. flat: a folder stands for the
+    DICOM files directly in it. progress(name) is called for each file begun, maybe twice.
+    """
+    with Child(limits, progress) as child:
         for path in paths:
-            name = os.fspath(path)
-            yield list(_outcomes(name, *child.run(name, None, flat=True), all_told=True))
+            yield _each(child, os.fspath(path), flat)
 
 
-def _outcomes(
-    name: str, good: list[ImageSample], bad: list[IngestError], all_told: bool = False
-) -> Iterator[list[ImageSample] | IngestError]:
+def _each(child: Child, name: str, flat: bool) -> Iterator[Outcome]:
+    bad: list[IngestError] = []
+    found = False
+    for outcome in child.stream(name, None, flat):
+        if isinstance(outcome, IngestError):
+            bad.append(outcome)
+        else:
+            found = True
+            yield from collect(name, [outcome], bad)
+    if not found and not bad:
+        yield from _outcomes(name, [], [])  # type: ignore[misc]  # an IngestError: there are no samples
+    yield from sorted(bad, key=lambda one: one.code in PASSED_OVER)
+
+
+def _outcomes(name: str, good: list[ImageSample], bad: list[IngestError]) -> Iterator[list[ImageSample] | IngestError]:
     first: IngestError | None = None
     try:
         yield collect(name, good, bad)
     except IngestError as error:
         yield (first := error)
-    yield from (one for one in bad if one is not first and (all_told or one.code not in PASSED_OVER))
+    yield from (one for one in bad if one is not first and one.code not in PASSED_OVER)
 
 
 def _whole(outcomes: Iterator[list[ImageSample] | IngestError]) -> list[ImageSample]:
@@ -102,8 +121,8 @@ def _whole(outcomes: Iterator[list[ImageSample] | IngestError]) -> list[ImageSam
 class _Job:
     """What is known of one input while it is read, over several children if need be."""
 
-    samples: dict[str, ImageSample] = field(default_factory=dict)
-    errors: dict[tuple[int, str], IngestError] = field(default_factory=dict)
+    samples: list[str] = field(default_factory=list)  # keys of those that came
+    errors: set[tuple[int, str]] = field(default_factory=set)  # source and code of those that came
     skip: list[int] = field(default_factory=list)
     at: int = -1  # source the child has begun
     at_name: str = ""
@@ -130,7 +149,18 @@ class Child:
         self.stop()
 
     def run(self, name: str, data: bytes | None, flat: bool = False) -> tuple[list[ImageSample], list[IngestError]]:
-        """All samples and errors of one path (data None) or byte string, never an exception for what it holds.
+        """`stream` read to its end: samples and errors."""
+        good: list[ImageSample] = []
+        bad: list[IngestError] = []
+        for outcome in self.stream(name, data, flat):
+            if isinstance(outcome, IngestError):
+                bad.append(outcome)
+            else:
+                good.append(outcome)
+        return good, bad
+
+    def stream(self, name: str, data: bytes | None, flat: bool = False) -> Iterator[Outcome]:
+        """Samples and errors of one path (data None) or byte string as they come, never an exception for what it holds.
 
         flat: a folder stands for the DICOM files directly in it. Raises ReaderError when no child comes up.
         """
@@ -138,8 +168,11 @@ class Child:
         while True:
             fresh = self.process is None
             try:
-                self._serve(job, name, data, flat)
+                yield from self._serve(job, name, data, flat)
                 break
+            except GeneratorExit:  # what was asked for and not taken would be the next one's answer
+                self.stop()
+                raise
             except (wire.WireError, OSError):
                 if not job.begun:
                     self.stop()
@@ -150,12 +183,13 @@ class Child:
                         "left and that the installation is whole."
                     ) from None
                 error = self._autopsy(job, name)
-                job.errors[(job.at, error.code)] = error
+                if (job.at, error.code) not in job.errors:
+                    job.errors.add((job.at, error.code))
+                    yield error
                 job.crashes += 1
                 if job.at < 0 or job.crashes >= self.limits.max_crashes:
                     break
                 job.skip.append(job.at)
-        return list(job.samples.values()), list(job.errors.values())
 
     def stop(self) -> int | None:
         """End the child and give its return code; None when there was none."""
@@ -192,13 +226,13 @@ class Child:
         self._allow(START_S)
         wire.write(self._put, {"limits": asdict(self.limits)})
 
-    def _serve(self, job: _Job, name: str, data: bytes | None, flat: bool) -> None:
+    def _serve(self, job: _Job, name: str, data: bytes | None, flat: bool) -> Iterator[Outcome]:
         job.at, job.at_name, job.begun = -1, name, False
         if self.process is None:
             self._start()
         self._allow(START_S)
         size = None if data is None else len(data)
-        request = {"path": name, "size": size, "skip": job.skip, "done": list(job.samples), "flat": flat}
+        request = {"path": name, "size": size, "skip": job.skip, "done": job.samples, "flat": flat}
         wire.write(self._put, request)
         if data is not None:
             self._put(data)
@@ -211,10 +245,15 @@ class Child:
                 if job.at >= 0:
                     self.progress(job.at_name)
             elif kind == "sample":
-                job.samples[str(message["key"])] = wire.receive_sample(message, self._get, self.limits)
+                yield wire.receive_sample(message, self._get, self.limits)  # no name here would keep it in memory
+                job.samples.append(str(message["key"]))
+                self._allow(self.limits.wall_s)  # whoever looked at it may have taken long
             elif kind == "error":
-                error = wire.receive_error(message)
-                job.errors[(int(message["index"]), error.code)] = error
+                error, key = wire.receive_error(message), int(message["index"])
+                if (key, error.code) not in job.errors:
+                    job.errors.add((key, error.code))
+                    yield error
+                    self._allow(self.limits.wall_s)
             elif kind == "done":
                 return
             else:
