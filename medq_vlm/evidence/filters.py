@@ -15,15 +15,15 @@ def binomial_blur(image: np.ndarray, passes: int = 3) -> np.ndarray:
 
     Written as sums of shifted arrays: four times faster than a generic convolution at these sizes.
     """
-    out = np.pad(image, passes, mode="symmetric")
-    for _ in range(2 * passes):
-        out = out[1:] + out[:-1]
-    flat = out.ravel()  # one long row: what its pixels meet of the next row falls into the margin, which is cut
-    spare = flat.copy()
-    for _ in range(2 * passes):
-        np.add(flat[1:], flat[:-1], out=spare[:-1])
-        flat, spare = spare, flat
-    return flat.reshape(out.shape)[:, : image.shape[1]] * out.dtype.type(1.0 / 16.0**passes)
+    h, w = image.shape
+    padded = np.pad(image, passes, mode="symmetric")
+    # on one long row: what a pixel meets of the next row or beyond the end falls into the margin, which is cut
+    flat, spare = padded.ravel(), padded.flatten()
+    for step in (padded.shape[1], 1):
+        for _ in range(2 * passes):
+            np.add(flat[step:], flat[:-step], out=spare[:-step])
+            flat, spare = spare, flat
+    return flat.reshape(padded.shape)[:h, :w] * padded.dtype.type(1.0 / 16.0**passes)
 
 
 def box_mean(image: np.ndarray, size: int) -> np.ndarray:

@@ -55,11 +55,9 @@ def _edges_at(grey: np.ndarray, mask: np.ndarray) -> Edges:
     h, w = grey.shape
     if min(h, w) < 2 * MARGIN + 4:
         return Edges(none, none, none, none, none)
-    fine = binomial_blur(grey, FINE)
-    coarse = binomial_blur(fine, COARSE - FINE)
-    fy, fx = gradient(fine)
-    cy, cx = gradient(coarse)
-    fine, coarse = np.sqrt(fy * fy + fx * fx), np.sqrt(cy * cy + cx * cx)  # np.hypot: four times as long
+    blurred = binomial_blur(grey, FINE)
+    fine, _, _ = _slope(blurred)
+    coarse, cy, cx = _slope(binomial_blur(blurred, COARSE - FINE))
     strength = coarse * mask
     inner = strength[MARGIN:-MARGIN, MARGIN:-MARGIN]
     cut = quantiles(inner[::2, ::2], (0.9,))[0]
@@ -84,6 +82,14 @@ def _edges_at(grey: np.ndarray, mask: np.ndarray) -> Edges:
     ratio2 = np.clip(ratio2, 1.0 + 1e-3, b2 / a2)
     sigma = np.sqrt(np.maximum((b2 - ratio2 * a2) / (ratio2 - 1.0), PIXEL_SIGMA**2))
     return Edges(sigma, ny, nx, y.astype(np.float32), x.astype(np.float32))
+
+
+def _slope(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Length, d/dy and d/dx of the gradient, (H, W) each."""
+    gy, gx = gradient(image)
+    square = gy * gy
+    square += gx * gx
+    return np.sqrt(square, out=square), gy, gx  # np.hypot takes four times as long
 
 
 def _crest(size: np.ndarray, y: np.ndarray, x: np.ndarray, ny: np.ndarray, nx: np.ndarray) -> np.ndarray:

@@ -42,6 +42,7 @@ def _kept_maps(h: int, w: int) -> _Maps:
 
 
 def _maps(h: int, w: int) -> _Maps:
+    window = np.outer(np.hanning(h + 2)[1:-1], np.hanning(w + 2)[1:-1]).astype(np.float32)
     fy = np.fft.fftfreq(h)[:, None]
     fx = np.fft.rfftfreq(w)[None]
     radius = np.hypot(fy, fx)
@@ -58,7 +59,7 @@ def _maps(h: int, w: int) -> _Maps:
     row_high = (np.abs(fy) > 0.375) & (np.abs(fx) < 0.25) & (np.abs(fx) * w > 1.5)
     col_high = (np.abs(fx) > 0.375) & (np.abs(fy) < 0.25) & (np.abs(fy) * h > 1.5)
     return _Maps(
-        np.outer(np.hanning(h + 2)[1:-1], np.hanning(w + 2)[1:-1]).astype(np.float32),
+        window,
         band.ravel(),
         ring.ravel(),
         angle.ravel(),
