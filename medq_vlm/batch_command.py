@@ -99,6 +99,6 @@ def batch(args: Namespace) -> int:
     counts = {word: sum(row["verdict"] == word for row in rows) for word in ("good", "usable", "reject")}
     words = ", ".join(f"{count} {word}" for word, count in counts.items())
     words += f", {failed} not read; {len(earlier.rows)} of them from before"
-    words += f"; {over} DICOM objects without an image passed over" if over else ""
+    words += f"; {over} DICOM object{'s' * (over > 1)} without an image passed over" if over else ""
     say(f"{out}: {len(rows)} rows, {words}.")
     return UNREADABLE if failed else DONE

@@ -224,10 +224,13 @@ def prompt(text: str) -> tuple[str, str]:
 
 
 def place(text: str) -> str:
-    """A path from the command line; an empty one would be the current folder."""
+    """A path from the command line, never empty: that would be the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("a path must not be empty")
-    return text
+    if text == "-":
+        raise argparse.ArgumentTypeError("standard input and output are not used; give a path")
+    # the shell leaves the ~ of --out=~/a alone; Path.expanduser fails for ~nobody and rewrites ./a
+    return text if os.path.lexists(text) else os.path.expanduser(text)  # noqa: PTH111
 
 
 def words(text: str) -> str:

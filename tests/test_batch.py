@@ -116,7 +116,7 @@ def test_a_flat_folder_of_many_series_is_one_row_for_each_and_never_in_memory_wh
     assert [row["slices"] for row in rows if not row["error"]] == [4, 3, 2]
     assert sorted(Path(row["error"].split(":")[0]).name for row in rows if row["error"]) == [
         "cut.dcm", "none.dcm", "text.dcm"]  # fmt: skip
-    assert "1 DICOM objects without an image passed over" in capsys.readouterr().err
+    assert "1 DICOM object without an image passed over" in capsys.readouterr().err
     assert max(most) <= 2  # the image at hand and the one before it
     assert len(bars) == 3 and all(total == 13 for _, total in bars)
 

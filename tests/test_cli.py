@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -195,6 +196,23 @@ def test_a_folder_of_images_gives_numbered_reports(tmp_path: Path) -> None:
         np.save(folder / f"{number}.npy", pixels)
     assert medq("report", folder, "-o", tmp_path / "out.json", "--modality", "mr") == 0
     assert sorted(path.name for path in tmp_path.glob("*.json")) == ["out-1.json", "out-2.json"]
+
+
+def test_a_tilde_that_the_shell_left_alone_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(example(CT_SMALL), tmp_path / "~kept.dcm")
+    assert cli.main(["report", "~kept.dcm", "--out=~/report.json", "--no-text"]) == 0  # a name may begin with one
+    assert (tmp_path / "home" / "report.json").is_file() and not (tmp_path / "~").exists()
+    assert cli.main(["assess", "~/nothing.dcm"]) == 3
+    assert str(tmp_path / "home") in capsys.readouterr().err
+
+
+def test_standard_input_is_refused_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert medq("assess", "-") == 2
+    assert "give a path" in capsys.readouterr().err
 
 
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
