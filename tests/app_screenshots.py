@@ -6,6 +6,7 @@ Not a test: run it after the page or the weights changed, and look at what it ma
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -59,12 +60,13 @@ def main() -> None:
 def report(target: Path) -> None:
     """A report on the bundled head CT with simulated motion."""
     with tempfile.TemporaryDirectory() as name, browser(Path(name)) as driver:
-        image, page = Path(name, "head_ct_motion.nii.gz"), Path(name, "report.html")
-        cli.main(["degrade", str(example(CT_HEAD)), "--kind", "ct_motion", "--severity", "3", "--seed", "1",
-                  "-o", str(image)])  # fmt: skip
-        cli.main(["report", str(image), "--modality", "ct", "--anatomy", "head", "-o", str(page)])
+        image, page = "head_ct_motion.nii.gz", "report.html"
+        with contextlib.chdir(name):  # the report shows the path as it was given
+            cli.main(["degrade", str(example(CT_HEAD)), "--kind", "ct_motion", "--severity", "3", "--seed", "1",
+                      "-o", image])  # fmt: skip
+            cli.main(["report", image, "--modality", "ct", "--anatomy", "head", "-o", page])
         narrowed(driver, 1280, 1150)
-        driver.get(page.as_uri())
+        driver.get(Path(name, page).as_uri())
         driver.execute_script("document.documentElement.style.overflow = 'hidden'")  # no scroll bar
         driver.save_screenshot(str(target))
 
