@@ -1,16 +1,28 @@
-"""measure(), foreground() and the tables behind them."""
+"""values(), stamped(), foreground() and the tables behind them."""
 
 import numpy as np
 import pytest
 
 from medq_vlm import vocab
-from medq_vlm.evidence import MEASURES, for_kind, foreground, measure
+from medq_vlm.evidence import MEASURES, for_kind, foreground, stamped, values
 from medq_vlm.evidence.expected import BACKED_BY, MEASURE
 from medq_vlm.phantoms import phantom
-from medq_vlm.schema import MedQError
+from medq_vlm.schema import Measurement, MedQError
 
 Y, X = np.mgrid[:256, :256].astype(np.float32)
 BODY = ((Y - 128) / 100) ** 2 + ((X - 128) / 80) ** 2 < 1
+
+
+def measure(
+    pixels: np.ndarray,
+    modality: str | None,
+    unit: str,
+    spacing_mm: tuple[float | None, float | None],
+    valid: np.ndarray | None,
+    anatomy: str | None = None,
+) -> tuple[Measurement, ...]:
+    """What the pipeline takes in two steps: numbers beside the towers, their words when the anatomy is known."""
+    return stamped(values(pixels, modality, unit, spacing_mm, valid), modality, unit, spacing_mm, anatomy)
 
 
 def noise(sd: float, seed: int = 0) -> np.ndarray:

@@ -16,26 +16,9 @@ from medq_vlm.evidence.stats_spectrum import analyse
 from medq_vlm.intensity import linear_quantiles
 from medq_vlm.schema import Measurement, MedQError
 
-__all__ = ["MEASURES", "expected_for", "for_kind", "foreground", "measure", "stamped", "values"]
+__all__ = ["MEASURES", "expected_for", "for_kind", "foreground", "stamped", "values"]
 
 SMALLEST = 32  # pixels a side; below it no measure has enough pixels to stand on
-
-
-def measure(
-    pixels: np.ndarray,
-    modality: str | None,
-    unit: str,
-    spacing_mm: tuple[float | None, float | None],
-    valid: np.ndarray | None,
-    inverted: bool = False,
-    anatomy: str | None = None,
-) -> tuple[Measurement, ...]:
-    """The evidence measures of one slice, in the order of MEASURES; those that do not apply are left out.
-
-    `values` with their words: arguments are those of `values` and `stamped`. Raises MedQError as `values` does.
-    """
-    found = values(pixels, modality, unit, spacing_mm, valid, inverted)
-    return stamped(found, modality, unit, spacing_mm, anatomy)
 
 
 def values(
