@@ -74,6 +74,18 @@ def test_straight_motion_smears_a_point_over_its_length() -> None:
     assert variance == pytest.approx(12.0**2 / 12, rel=0.05)  # of a uniform distribution 12 wide
 
 
+def test_a_double_exposure_leaves_the_first_in_place_and_adds_a_fainter_second() -> None:
+    point = torch.zeros(1, 1, 65, 65)
+    point[..., 32, 32] = 1.0
+    params = laws.drawn_params(
+        "motion_blur", "mr", point, variant="double", motion_px=5.0, angle_deg=0.0, reach=2.0, second_fraction=0.25
+    )
+    seen = laws.apply_params("motion_blur", "mr", point, params)[0, 0]
+    assert float(seen[32, 32]) == pytest.approx(0.75, abs=0.03)
+    assert float(seen[32, 42]) == pytest.approx(0.25, abs=0.03)
+    assert float(seen.sum()) == pytest.approx(1.0, abs=1e-3)
+
+
 def test_convolution_agrees_with_separable_blur() -> None:
     image = torch.rand(1, 1, 60, 47, generator=torch.Generator().manual_seed(0))
     line = filters.gaussian_kernel(1.5)

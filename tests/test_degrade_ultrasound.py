@@ -46,17 +46,27 @@ def ultrasound_params(kind: str, image: torch.Tensor, seed: int) -> dict:
     return draw(0.8, "ultrasound", torch.Generator().manual_seed(seed), laws.size_of(image))
 
 
+def with_gain(grey: float, gain_db: float, variant: str = "even") -> torch.Tensor:
+    image = torch.full((1, 1, 64, 64), grey)
+    params = {"gain_db": gain_db, "receiver_noise_db": -90.0, "variant": variant, "turn_fraction": 0.5}
+    return laws.apply_params("gain", "ultrasound", image, params)
+
+
 @pytest.mark.parametrize("gain_db", [-12.0, 6.0])
 def test_gain_moves_the_grey_by_its_share_of_the_dynamic_range(gain_db: float) -> None:
-    image = torch.full((1, 1, 64, 64), 0.5)
-    out = laws.apply_params("gain", "ultrasound", image, {"gain_db": gain_db, "receiver_noise_db": -90.0})
-    assert torch.allclose(out, image + gain_db / 60.0, atol=1e-6)
+    assert torch.allclose(with_gain(0.5, gain_db), torch.full((1, 1, 64, 64), 0.5 + gain_db / 60.0), atol=1e-6)
+
+
+def test_an_uneven_gain_is_right_at_its_turn_and_wrong_to_both_sides() -> None:
+    across, down = with_gain(0.5, 12.0, "lateral")[0, 0], with_gain(0.5, 12.0, "depth")[0, 0]
+    assert torch.allclose(across[0], across[-1]) and torch.allclose(across, down.T, atol=1e-6)
+    assert float(across[0, 0]) == pytest.approx(0.3, abs=1e-3)
+    assert float(across[0, 32]) == pytest.approx(0.5, abs=1e-3)
+    assert float(across[0, -1]) == pytest.approx(0.7, abs=0.01)
 
 
 def test_too_much_gain_saturates_at_white() -> None:
-    image = torch.full((1, 1, 64, 64), 0.8)
-    out = laws.apply_params("gain", "ultrasound", image, {"gain_db": 30.0, "receiver_noise_db": -90.0})
-    assert torch.allclose(out, torch.ones_like(out))
+    assert torch.allclose(with_gain(0.8, 30.0), torch.ones(1, 1, 64, 64))
 
 
 def test_attenuation_grows_evenly_with_depth_to_the_stated_loss() -> None:

@@ -63,11 +63,15 @@ def draw_motion(strength: float, modality: str, generator: torch.Generator, size
     """A path of motion_px during the exposure: straight, bent, shaken, or two exposures."""
     variant = _PATHS[int(uniform(generator, 0, len(_PATHS)))]
     share = {"line": 1.0, "curve": 1.2, "shake": 1.4, "double": 0.6}[variant]
+    angle, bend, far = uniform(generator, 0, 180), uniform(generator, 60, 160), uniform(generator, 0, 1)
     return {
         "variant": variant,
         "motion_px": round(40.0 * strength**1.5 * share * size_scale(size), 3),
-        "angle_deg": round(uniform(generator, 0, 180), 1),
-        "bend_deg": round(uniform(generator, 60, 160), 1),
+        "angle_deg": round(angle, 1),
+        "bend_deg": round(bend, 1),
+        # A double exposure: two places motion_px apart of half the light each, or farther and the second fainter.
+        "reach": round(1 + 5 * far, 2),
+        "second_fraction": round(0.5 * (1 - far + far * strength), 3),
     }
 
 
@@ -90,12 +94,12 @@ def _path_kernel(params: Params, generator: torch.Generator) -> torch.Tensor:
         low = knot.long()
         heading = heading + 1.2 * (turns[low] + (knot - low) * (turns[low + 1] - turns[low]))
     if params["variant"] == "double":
-        travel = torch.where(time < 0, -length / 2, length / 2)
+        travel = torch.where(time < 0.5 - params["second_fraction"], 0.0, length * params["reach"])
         x, y = travel * torch.cos(heading), travel * torch.sin(heading)
     else:
         x = torch.cumsum(torch.cos(heading), 0) * length / steps
         y = torch.cumsum(torch.sin(heading), 0) * length / steps
-    x, y = x - x.mean(), y - y.mean()
+        x, y = x - x.mean(), y - y.mean()
     half = max(1, math.ceil(float(torch.maximum(x.abs().max(), y.abs().max()))) + 1)
     side = 2 * half + 1
     kernel = torch.zeros(side * side)

@@ -67,25 +67,35 @@ def _cell(noise: torch.Tensor, axial_px: float, lateral_px: float) -> torch.Tens
 
 
 def _draw_gain(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:
-    """Receiver gain wrong by up to 36 dB, too high or too low."""
+    """Receiver gain wrong by up to 36 dB, too high or too low: everywhere, along the depth or from side to side."""
     side = 1.0 if uniform(generator, 0.0, 1.0) < 0.5 else -1.0
     return {
         "gain_db": 36.0 * strength * side,
         "receiver_noise_db": -66.0 + uniform(generator, -6.0, 6.0),  # below the top of the range
+        "variant": choose(generator, "even", "even", "depth", "lateral"),
+        "turn_fraction": uniform(generator, 0.2, 0.8),  # where an uneven gain is right
     }
 
 
 def _apply_gain(image: torch.Tensor, params: Params, modality: str, generator: torch.Generator) -> torch.Tensor:
-    """Adds dB to the echoes; high gain saturates and lifts the receiver's noise out of the black."""
-    change = params["gain_db"] / DYNAMIC_RANGE_DB
-    if change <= 0:
-        return torch.where(image > 0, (image + change).clamp_min(0.0), image)
-    noise = 1 + (params["receiver_noise_db"] + params["gain_db"]) / DYNAMIC_RANGE_DB
-    noise = noise + 0.09 * normal(generator, image)
+    """Add dB to the echoes; high gain saturates and lifts the receiver's noise out of the black."""
+    change = params["gain_db"] / DYNAMIC_RANGE_DB * _gain_share(image, params)
+    quieter = torch.where(image > 0, (image + change).clamp_min(0.0), image)
+    noise = 1 + params["receiver_noise_db"] / DYNAMIC_RANGE_DB + change + 0.09 * normal(generator, image)
     louder = torch.maximum(image + change, noise)
     louder = torch.minimum(louder, image.clamp_min(1.0))  # the display ends at 1
-    field = lit_area(image, FIELD_FLOOR)
-    return image + field * (louder - image).clamp_min(0.0)
+    louder = image + lit_area(image, FIELD_FLOOR) * (louder - image).clamp_min(0.0)
+    return torch.where(change > 0, louder, quieter)
+
+
+def _gain_share(image: torch.Tensor, params: Params) -> torch.Tensor:
+    """Share of the gain's error (H, W), from -1 to 1: time gain sliders out of line, a probe that lifts at one side."""
+    y, x = grid(image)
+    h, w = image.shape[-2:]
+    if params["variant"] == "even":
+        return torch.ones((h, w), device=image.device)
+    at = (y / h if params["variant"] == "depth" else x / w) - params["turn_fraction"]
+    return (2 * at).clamp(-1.0, 1.0).expand(h, w)
 
 
 def _draw_shadow(strength: float, modality: str, generator: torch.Generator, size: tuple[int, int]) -> Params:

@@ -67,7 +67,8 @@ def _draw_grid(strength: float, modality: str, generator: torch.Generator, size:
         "tilt_deg": float(choose(generator, "0", "90")) + uniform(generator, -2.0, 2.0),
         "moire_period_px": uniform(generator, 0.05, 0.2) * min(size),
         "duty": uniform(generator, 0.25, 0.6),
-        "cutoff_side": uniform(generator, -0.6, 0.6),  # where the focus line meets the grid, 0 is the middle
+        "cutoff_side": uniform(generator, -1.0, 1.0),  # where the focus line meets the grid, 0 is the middle
+        "cutoff_line_share": uniform(generator, 0.0, 0.4),  # 0: a moving grid, which leaves the shading alone
     }
 
 
@@ -87,7 +88,7 @@ def _apply_grid(image: torch.Tensor, params: Params, modality: str, generator: t
     veil = torch.zeros_like(shadow)
     if params["variant"] == "cutoff":
         reach = (across / (max(h, w) / 2) - params["cutoff_side"]).abs().clamp_max(1.5)
-        veil, shadow = 1.2 * reach**1.5, 0.4 * shadow
+        veil, shadow = 1.2 * reach**1.5, params["cutoff_line_share"] * shadow
     return image + params["line_amplitude"] * (shadow + veil)
 
 
