@@ -7,7 +7,7 @@ for assessment in medq.assess("scan.dcm"): ...
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from medq_vlm import __version__, checkpoint, evidence, findings, io, memory, purpose, slice_scores, stack, talk, vocab
+from medq_vlm.beside import worker
 from medq_vlm.encoder import predict
 from medq_vlm.encoder.preprocess import Canonical, canonical, resize
 from medq_vlm.encoder.scorer import Scorer
@@ -129,7 +130,7 @@ class MedQ:
         """Score every slice; the result answers any number of questions."""
         alone = sample.slices == 1
         readings, scored = [], []
-        with ThreadPoolExecutor(1) as beside:  # what is measured takes one core while the towers look
+        with worker() as beside:  # what is measured takes one core while the towers look
             # a modality that no header says is known only when the towers are done
             ahead = beside.submit(_values, sample, 0, sample.modality) if alone and sample.modality else None
             # a slice that is too small says so for all of them
@@ -243,7 +244,7 @@ class MedQ:
 
     def score_slice(self, sample: ImageSample, index: int = 0) -> SliceScores:
         """Score one slice; the same pixels give the same numbers alone or among others of their modality."""
-        with ThreadPoolExecutor(1) as beside:
+        with worker() as beside:
             return judge(self._read(sample, index, False, beside), sample)
 
     def _read(self, sample: ImageSample, index: int, maps: bool, beside: Executor) -> Reading:
