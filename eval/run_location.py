@@ -23,7 +23,7 @@ from eval.tables import Cell, table
 from medq_vlm import vocab
 from medq_vlm.degrade.sample import degrade_sample
 from medq_vlm.encoder.preprocess import grey_map
-from medq_vlm.findings import LOCAL_KINDS, find_box, hottest_box
+from medq_vlm.findings import find_box, hottest_box
 from medq_vlm.phantoms import phantom
 from medq_vlm.pipeline import MedQ
 from medq_vlm.schema import ImageSample
@@ -81,7 +81,7 @@ def marked(medq: MedQ, images: Iterator[tuple[str, ImageSample]], seed: int) -> 
     """Every local kind of the modality on every image, where its box is small enough to be a place."""
     for number, (group, sample) in enumerate(images):
         assert sample.modality is not None
-        for kind in sorted(LOCAL_KINDS & set(vocab.kinds_for(sample.modality))):
+        for kind in sorted(set(vocab.LOCAL_KINDS) & set(vocab.kinds_for(sample.modality))):
             degraded, record = degrade_sample(sample, kind, SEVERITY, seed + number)
             h, w = sample.pixels.shape[1:3]
             if record.box is None or area(record.box) > LARGEST_SHARE * h * w:

@@ -33,6 +33,7 @@ class ScorerConfig:
     second_opinions: int = 0  # small networks that score from the statistics alone and count as one; 0: none
     tower_opinion: bool = False  # a second image tower and head for score and kinds, which count as one more
     implied_opinion: bool = False  # what the kinds leave of the quality counts as one more, beside the tower opinion
+    pointer: bool = False  # a layer of its own tells where a local kind lies; False: the scores of windows do
     gate: bool = False  # a layer of its own tells medical images from others; False: one on the head's features does
 
 

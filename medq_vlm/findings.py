@@ -19,10 +19,6 @@ REPORT_FROM = vocab.SEVERITY_FROM[0]
 MOST = 6  # findings in one result, the worst first
 WORST_SHARE = 0.25  # a volume's severity is the mean of its worst quarter of slices
 LARGEST_PLACE = 0.5  # of the body's box; a larger box is no place
-LOCAL_KINDS = frozenset((
-    "dropout", "metal", "susceptibility", "collimation", "shadow", "reverberation", "specular", "bubble", "dark_spot",
-    "stain", "fold", "occlusion",
-))  # fmt: skip
 
 
 def collect(
@@ -72,7 +68,7 @@ def _finding(
 
 def _locate(sample: ImageSample, heat: Heat, scores: SliceScores, kind: str) -> Location:
     """Box and words for a local kind; a global kind is everywhere, and so is a box around half of the body."""
-    box = find_box(sample, heat, scores, kind) if kind in LOCAL_KINDS else None
+    box = find_box(sample, heat, scores, kind) if kind in vocab.LOCAL_KINDS else None
     if box is None or _area(box) > LARGEST_PLACE * _area(scores.box):
         return Location(None, None, "whole image")
     return Location(None, box, place_words(box, scores.box))

@@ -136,6 +136,11 @@ KINDS: tuple[Kind, ...] = (
     Kind("occlusion", OPTICAL, "coverage"),
 )
 KIND_NAMES = tuple(kind.name for kind in KINDS)
+# Kinds that lie somewhere in an image rather than all over it, in the order of the pointer's outputs.
+LOCAL_KINDS = (
+    "dropout", "metal", "susceptibility", "collimation", "shadow", "reverberation", "specular", "bubble", "dark_spot",
+    "stain", "fold", "occlusion",
+)  # fmt: skip
 KIND = {kind.name: kind for kind in KINDS}
 
 

@@ -72,7 +72,7 @@ def test_training_writes_the_gate_and_leaves_every_other_tensor(
     fit_gate.main(["--features", str(tmp_path), "--out", str(tmp_path)])
     before, after = load_file(home / checkpoint.WEIGHTS_FILE), load_file(tmp_path / checkpoint.WEIGHTS_FILE)
     for name in before:
-        if not name.startswith(fit_gate.PREFIX):
+        if not name.startswith("gate."):
             assert before[name].dtype == after[name].dtype and before[name].equal(after[name]), name
     loaded = checkpoint.load(str(tmp_path))
     found = fit_gate.chances(loaded.model.gate, fit_gate.Inputs.of(loaded.model, pictures(64)))

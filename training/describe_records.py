@@ -13,7 +13,7 @@ import numpy as np
 from medq_vlm import vocab
 from medq_vlm.evidence import for_kind
 from medq_vlm.evidence.expected import MEASURE, expected_for
-from medq_vlm.findings import LOCAL_KINDS, place_words
+from medq_vlm.findings import place_words
 from medq_vlm.language.features import ImageFeatures
 from medq_vlm.schema import Assessment, Finding, Location, Measurement, Recognised
 
@@ -128,7 +128,7 @@ _MODALITY_SHARES = np.array([5, 5, 3, 1.5, 2.5, 1.5, 2, 2, 2, 1.5, 1.5]) / 27.5
 
 def _finding(rng: np.random.Generator, kind: str, level: float, modality: str, slices: int) -> Finding:
     words, box = "whole image", None
-    if kind in LOCAL_KINDS and rng.random() < 0.9:
+    if kind in vocab.LOCAL_KINDS and rng.random() < 0.9:
         x, y = rng.integers(0, 240, 2)
         box = (int(x), int(y), int(x) + 40, int(y) + 40)
         words = place_words(box, (0, 0, 280, 280))

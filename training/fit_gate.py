@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from medq_vlm import checkpoint, vocab
 from medq_vlm.encoder.gate import Gate
 from medq_vlm.encoder.scorer import Scorer
 from medq_vlm.schema import MedQError
+from training.export import put_layer
 from training.gate_features import Pictures, load
 from training.gate_pictures import DEGRADED
 
@@ -33,7 +33,7 @@ STEEPNESS = 3.0  # logit of a picture at the target (1 medical, -1 not)
 REFUSED = 0.003  # of clean and degraded images of left-out sources; strangers fare worse
 PHANTOM_WEIGHT = 3.0  # they stand for all of which no real image trains: smears, mammograms, skin, OCT
 NO_SOURCES = 0.5  # the bar where there are no real images to choose it on
-PREFIX, ALL = "gate.", "all real "
+ALL = "all real "
 PHANTOM, FILES = "phantom", "pictures"
 Folds = dict[str, tuple[np.ndarray, np.ndarray]]  # what was left out: its rows, their probabilities
 
@@ -121,18 +121,10 @@ def choose_bars(folds: Folds) -> tuple[float, float]:
 
 
 def write(folder: Path, gate: Gate, bars: tuple[float, float], record: dict[str, object]) -> None:
-    """Put gate and bars into the preset's weights and meta.json; every other tensor keeps its bytes."""
-    path, meta_path = folder / checkpoint.WEIGHTS_FILE, folder / checkpoint.META_FILE
-    state = {name: value for name, value in load_file(path).items() if not name.startswith(PREFIX)}
-    for name, value in gate.state_dict().items():
-        state[PREFIX + name] = (value.half() if value.ndim > 1 else value).contiguous()
-    save_file(state, path)
-    meta = json.loads(meta_path.read_text())
-    meta["scorer"]["gate"] = True
-    meta["calibration"].update(medical_threshold=bars[0], claimed_threshold=bars[1])
-    meta["sha256"][checkpoint.WEIGHTS_FILE] = checkpoint.file_sha256(path)
-    meta["gate"] = record
-    meta_path.write_text(json.dumps(meta, indent=1) + "\n")
+    """Put gate and bars into the preset's weights and meta.json."""
+    calibration = json.loads((folder / checkpoint.META_FILE).read_text())["calibration"]
+    calibration.update(medical_threshold=bars[0], claimed_threshold=bars[1])
+    put_layer(folder, "gate", gate, {"calibration": calibration, "gate": record})
 
 
 def refused(found: np.ndarray, bar: float) -> str:

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from medq_vlm import vocab
 from medq_vlm.config import ViewConfig
-from medq_vlm.encoder import backbone
+from medq_vlm.encoder import backbone, pointer
 from medq_vlm.encoder.preprocess import Canonical, resize, tile_origins
 from medq_vlm.encoder.scorer import Outputs, Scorer
 
-WINDOW_PX, WINDOW_STEP_PX = 64, 32  # of the heat map, on the canonical plane
+WINDOW_PX, WINDOW_STEP_PX = 64, 32  # of a heat map without the pointer, on the canonical plane
+WINDOW_STEPS = 2  # a window is so many steps wide
 FINE_PX = 8  # of the tile, per cell of a map that does not divide it
 
 
@@ -82,32 +84,41 @@ def predict(
 
 @torch.no_grad()
 def heat_map(model: Scorer, encoded: EncodedSlice, modality: int, anchors: torch.Tensor, kind: int) -> np.ndarray:
-    """Where the severity of `kind` comes from: float32 (h / 32, w / 32) of the plane, 0 to 1, all 0 when it is even.
+    """Where `kind` shows: float32 map of the plane, 0 to 1, all 0 when it is even; a cell is a window's step wide.
 
-    Every window of WINDOW_PX is scored as if it were the only tile, beside the same whole view and statistics; the
-    map is the rise of the severity above the least affected window.
+    A kind that lies somewhere is the pointer's, where there is one. Of any other, every window of WINDOW_PX is scored
+    as if it were the only tile, beside the same whole view and statistics. The map is the rise above the window that
+    is least affected.
     """
     if encoded.maps is None:
         raise ValueError("A heat map needs a slice that was encoded with its maps.")
     device = model.queries.device  # the model may have left the GPU since
-    windows = _window_tokens(encoded.maps, encoded.tile_px).to(device)
+    name = vocab.KIND_NAMES[kind]
+    if model.pointer is not None and name in vocab.LOCAL_KINDS:
+        windows = window_tokens(encoded.maps, encoded.tile_px, pointer.WINDOW_PX, pointer.STEP_PX).to(device)
+        given = torch.full((windows[..., 0].numel(),), modality, device=device)
+        logits = model.pointer(windows.flatten(0, 2), given)[:, vocab.LOCAL_KINDS.index(name)]
+        return _assemble(logits.sigmoid().view(windows.shape[:3]).cpu().numpy(), encoded, pointer.STEP_PX)
+    windows = window_tokens(encoded.maps, encoded.tile_px, WINDOW_PX, WINDOW_STEP_PX).to(device)
     whole, statistics = encoded.whole.to(device), encoded.statistics.to(device)
     count, n = windows.shape[:2]
     alone = windows.flatten(0, 2)[:, None]  # V*n*n 1 P
     given = torch.full((len(alone),), modality, device=device)
     out = model.fuse(alone, whole.expand(len(alone), -1), statistics.expand(len(alone), -1), given, anchors)
     severity = out.severities()[:, kind].view(count, n, n).cpu().numpy()
-    return _assemble(severity, encoded)
+    return _assemble(severity, encoded, WINDOW_STEP_PX)
 
 
-def _window_tokens(maps: list[torch.Tensor], tile_px: int) -> torch.Tensor:
-    """Stage maps of tiles -> backbone.pool over each window: (V, n, n, P)."""
+def window_tokens(maps: list[torch.Tensor], tile_px: int, window_px: int, step_px: int) -> torch.Tensor:
+    """Stage maps of tiles -> backbone.pool over each window: (V, n, n, P); a window is two steps wide."""
     parts = []
     for number, stage in enumerate(maps):
         if tile_px % stage.shape[-1]:  # a transformer's patches: windows are cut from an enlarged copy
             stage = F.interpolate(stage, size=tile_px // FINE_PX, mode="bilinear", align_corners=False)
+        if tile_px // stage.shape[-1] > step_px:  # a cell is wider than a step
+            stage = F.interpolate(stage, size=tile_px // step_px, mode="nearest")
         stride = tile_px // stage.shape[-1]
-        size, step = max(1, WINDOW_PX // stride), max(1, WINDOW_STEP_PX // stride)
+        size, step = window_px // stride, step_px // stride
         mean = F.avg_pool2d(stage, size, step)  # V C n n
         parts.append(mean)
         if number < len(maps) - 1:
@@ -116,17 +127,16 @@ def _window_tokens(maps: list[torch.Tensor], tile_px: int) -> torch.Tensor:
     return torch.cat(parts, 1).permute(0, 2, 3, 1)
 
 
-def _assemble(windows: np.ndarray, encoded: EncodedSlice) -> np.ndarray:
-    """Window values (V, n, n) -> mean over the windows that cover each cell of WINDOW_STEP_PX, scaled to 0 to 1."""
-    h, w = (-(-v // WINDOW_STEP_PX) for v in encoded.plane_size)
-    cells = WINDOW_PX // WINDOW_STEP_PX
-    margin = windows.shape[1] + cells
+def _assemble(windows: np.ndarray, encoded: EncodedSlice, step_px: int) -> np.ndarray:
+    """Window values (V, n, n) -> mean over the windows that cover each cell of a step, scaled to 0 to 1."""
+    h, w = (-(-v // step_px) for v in encoded.plane_size)
+    margin = windows.shape[1] + WINDOW_STEPS
     total, count = np.zeros((h + margin, w + margin), np.float32), np.zeros((h + margin, w + margin), np.float32)
     for tile, (y, x) in zip(windows, encoded.origins, strict=True):
-        r0, c0 = round(y / WINDOW_STEP_PX), round(x / WINDOW_STEP_PX)
+        r0, c0 = round(y / step_px), round(x / step_px)
         for (i, j), value in np.ndenumerate(tile):
-            total[r0 + i : r0 + i + cells, c0 + j : c0 + j + cells] += value
-            count[r0 + i : r0 + i + cells, c0 + j : c0 + j + cells] += 1
+            total[r0 + i : r0 + i + WINDOW_STEPS, c0 + j : c0 + j + WINDOW_STEPS] += value
+            count[r0 + i : r0 + i + WINDOW_STEPS, c0 + j : c0 + j + WINDOW_STEPS] += 1
     heat = (total / np.maximum(count, 1))[:h, :w]
     rise = heat - heat[count[:h, :w] > 0].min()
     return np.where(count[:h, :w] > 0, rise, 0.0) / max(float(rise.max()), 0.05)  # a rise of less is no place

@@ -15,6 +15,7 @@ from medq_vlm.config import ScorerConfig
 from medq_vlm.encoder import backbone, prompts
 from medq_vlm.encoder.gate import Gate, tile_mean
 from medq_vlm.encoder.opinions import SecondOpinion, TowerOpinion, consensus, implied
+from medq_vlm.encoder.pointer import Pointer
 from medq_vlm.encoder.prior import legible
 
 K, A, M, N = len(vocab.KIND_NAMES), len(vocab.ATTRIBUTES), len(vocab.MODALITIES), len(vocab.ANATOMIES)
@@ -140,6 +141,9 @@ class Scorer(nn.Module):
         self.gate: Gate | None = None
         if config.gate:
             self.take_gate()
+        self.pointer: Pointer | None = None
+        if config.pointer:
+            self.take_pointer()
         self.register_buffer("prompt_ids", self.tokenize(prompts.all_texts()), persistent=False)
 
     def take_second_opinions(self, count: int) -> SecondOpinion:
@@ -159,6 +163,12 @@ class Scorer(nn.Module):
         self.config = replace(self.config, gate=True)
         self.gate = Gate(self.pooled_width, self.config.statistics)
         return self.gate
+
+    def take_pointer(self) -> Pointer:
+        """Put a fresh pointer beside the head, as after it was fitted (training/fit_pointer.py)."""
+        self.config = replace(self.config, pointer=True)
+        self.pointer = Pointer(self.pooled_width)
+        return self.pointer
 
     def standardised(self, statistics: torch.Tensor) -> torch.Tensor:
         """Raw statistics (B, F) in standard deviations of the training images, within 6."""
