@@ -17,7 +17,7 @@ from medq_vlm.phantoms import phantom
 from medq_vlm.pipeline import MedQ
 from training import fit_pointer
 
-CASES = [("dermoscopy", "occlusion"), ("endoscopy", "specular"), ("histopathology", "fold"), ("fundus", "dark_spot"),
+CASES = [("dermoscopy", "bubble"), ("endoscopy", "specular"), ("histopathology", "fold"), ("fundus", "dark_spot"),
          ("ultrasound", "shadow"), ("mr", "susceptibility")]  # fmt: skip
 
 
@@ -51,17 +51,17 @@ def medq() -> MedQ:
 
 
 def test_the_shipped_pointer_finds_what_lies_somewhere(medq: MedQ) -> None:
-    """Of 18 faults at most 4 are missed by the hottest place of the map."""
+    """Within 12 pixels of the hottest place something changed, in 15 of 18 faults or more."""
     hit = []
     for modality, kind in CASES:
         for number in range(3):
-            degraded, record = degrade_sample(phantom(modality, 70_000 + number), kind, 3.5, number)
+            clean = phantom(modality, 70_000 + number)
+            degraded, record = degrade_sample(clean, kind, 3.5, number)
             heat = medq.heat(degraded, medq.score_slice(degraded), kind)
             y, x = np.unravel_index(int(heat.argmax()), heat.shape)
-            assert record.box is not None
-            x0, y0, x1, y1 = record.box
-            hit.append(x0 <= x < x1 and y0 <= y < y1)
-    assert sum(hit) >= 14, hit
+            shown = fit_pointer.shown(clean, degraded, record)
+            hit.append(bool(shown[max(0, y - 12) : y + 13, max(0, x - 12) : x + 13].any()))
+    assert sum(hit) >= 15, hit
 
 
 def test_a_window_of_two_steps_is_the_mean_of_what_it_covers() -> None:

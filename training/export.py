@@ -7,6 +7,7 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -256,16 +257,25 @@ def put_layer(folder: Path, name: str, layer: torch.nn.Module, changes: dict[str
 
     The scorer's part and its configuration's switch are called `name`; every other tensor keeps its bytes.
     """
-    path, meta_path = folder / checkpoint.WEIGHTS_FILE, folder / checkpoint.META_FILE
-    state = {key: value for key, value in load_file(path).items() if not key.startswith(f"{name}.")}
+    state = load_file(folder / checkpoint.WEIGHTS_FILE)
+    state = {key: value for key, value in state.items() if not key.startswith(f"{name}.")}
     for key, value in layer.state_dict().items():
         state[f"{name}.{key}"] = (value.half() if value.ndim > 1 else value).contiguous()
-    save_file(state, path)
-    meta = json.loads(meta_path.read_text())
+    meta = json.loads((folder / checkpoint.META_FILE).read_text())
     meta["scorer"][name] = True
-    meta.update(changes)
-    meta["sha256"][checkpoint.WEIGHTS_FILE] = checkpoint.file_sha256(path)
-    meta_path.write_text(json.dumps(meta, indent=1) + "\n")
+    replace_scorer(folder, state, meta | changes)
+
+
+def replace_scorer(folder: Path, state: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
+    """Write weights and meta.json, whose sha256 follows; both are whole before they take the old ones' place."""
+    path, meta_path = folder / checkpoint.WEIGHTS_FILE, folder / checkpoint.META_FILE
+    fresh, fresh_meta = (one.with_name(f"{one.name}.new") for one in (path, meta_path))
+    save_file(state, fresh)
+    fresh.chmod(0o644)
+    meta["sha256"][checkpoint.WEIGHTS_FILE] = checkpoint.file_sha256(fresh)
+    fresh_meta.write_text(json.dumps(meta, indent=1) + "\n")
+    fresh.replace(path)
+    fresh_meta.replace(meta_path)
 
 
 def card(extra: dict, name: str = "nano") -> str:

@@ -26,7 +26,7 @@ from medq_vlm.config import ViewConfig
 from medq_vlm.encoder.opinions import TowerOpinion
 from medq_vlm.encoder.scorer import UNKNOWN, Scorer
 from training.data import Shards
-from training.export import Predictions, calibrate, card, predictions
+from training.export import Predictions, calibrate, card, predictions, replace_scorer
 from training.fit_head import Features, cached, extract, tower_key
 from training.fit_judgement import PARTS, fit_judgement
 from training.fit_second import fit_asked, fit_second
@@ -118,24 +118,18 @@ def row(found: Predictions, data: Shards) -> dict[str, float | str]:
 
 def write(folder: Path, model: Scorer, calibration: checkpoint.Calibration, record: dict[str, Any]) -> None:
     """Put the opinions and the new calibration into the preset; every other tensor keeps its bytes."""
-    path, meta_path = folder / checkpoint.WEIGHTS_FILE, folder / checkpoint.META_FILE
-    state = {name: value for name, value in load_file(path).items() if not name.startswith(PREFIXES)}
+    state = load_file(folder / checkpoint.WEIGHTS_FILE)
+    state = {name: value for name, value in state.items() if not name.startswith(PREFIXES)}
     for name, value in model.state_dict().items():
         if name.startswith(PREFIXES):
             state[name] = (value.half() if value.ndim > 1 else value).contiguous()
-    fresh, fresh_meta = (one.with_name(f"{one.name}.new") for one in (path, meta_path))
-    save_file(state, fresh)
-    fresh.chmod(0o644)
-    meta = json.loads(meta_path.read_text())
+    meta = json.loads((folder / checkpoint.META_FILE).read_text())
     old = meta["calibration"]
     bars = {name: old[name] for name in ("medical_threshold", "claimed_threshold")}
     meta["scorer"] |= {"tower_opinion": True, "implied_opinion": model.config.implied_opinion}
     meta["calibration"] = asdict(calibration) | bars
-    meta["sha256"][checkpoint.WEIGHTS_FILE] = checkpoint.file_sha256(fresh)
     meta["opinion"] = record
-    fresh_meta.write_text(json.dumps(meta, indent=1) + "\n")
-    fresh.replace(path)  # both are whole by now: weights and sha256 change within a moment
-    fresh_meta.replace(meta_path)
+    replace_scorer(folder, state, meta)
     (folder / "CARD.md").write_text(card(meta, folder.name))
 
 
