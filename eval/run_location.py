@@ -23,7 +23,7 @@ from eval.tables import Cell, table
 from medq_vlm import vocab
 from medq_vlm.degrade.sample import degrade_sample
 from medq_vlm.encoder.preprocess import grey_map
-from medq_vlm.findings import find_box, hottest_box
+from medq_vlm.findings import find_box, hot_box
 from medq_vlm.phantoms import phantom
 from medq_vlm.pipeline import MedQ
 from medq_vlm.schema import ImageSample
@@ -88,12 +88,12 @@ def marked(medq: MedQ, images: Iterator[tuple[str, ImageSample]], seed: int) -> 
                 continue
             scores = medq.score_slice(degraded)
             heat = medq.heat(degraded, scores, kind)
-            hottest, found = hottest_box(heat), find_box(degraded, lambda *_, heat=heat: heat, scores, kind)  # type: ignore[misc]
+            hot, found = hot_box(heat), find_box(degraded, lambda *_, heat=heat: heat, scores, kind)  # type: ignore[misc]
             grey = grey_map(replace(degraded, valid=None), 0)
             x0, y0, x1, y1 = scores.box
             yield Case(
                 kind, group, inside(peak(heat), record.box), overlap(found, record.box) if found else 0.0,
-                overlap(hottest, record.box) if hottest else 0.0,
+                overlap(hot, record.box) if hot else 0.0,
                 inside(((y0 + y1) // 2, (x0 + x1) // 2), record.box),
                 inside(peak(grey.mean(-1) if grey.ndim == 3 else grey), record.box),
             )  # fmt: skip

@@ -75,24 +75,30 @@ def _locate(sample: ImageSample, heat: Heat, scores: SliceScores, kind: str) -> 
 
 
 def find_box(sample: ImageSample, heat: Heat, scores: SliceScores, kind: str) -> Box | None:
-    """Where a kind shows on a scored slice: as measured, or where the model's heat map is hottest."""
+    """Where a kind shows on a scored slice: as measured, or where the model's heat map is hot."""
     index = scores.index
     valid = None if sample.valid is None else sample.valid[index]
     body = foreground(sample.pixels[index], scores.modality, sample.unit, valid, sample.inverted)
-    return place(kind, sample.pixels[index], body, sample.unit) or hottest_box(heat(scores, kind))
+    return place(kind, sample.pixels[index], body, sample.unit) or hot_box(heat(scores, kind))
 
 
 def _area(box: Box) -> int:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def hottest_box(heat: np.ndarray, share: float = 0.5) -> Box | None:
-    """Box (x0, y0, x1, y1) of the connected region above `share` of the maximum that holds the maximum."""
+def hot_box(heat: np.ndarray, share: float = 0.4, least: float = 0.1) -> Box | None:
+    """Box (x0, y0, x1, y1) around the regions above `share` of the maximum.
+
+    A region of less than `least` of the size of the one that holds the maximum is left out.
+    """
     if heat.max() <= 0:
         return None
-    labels, _ = ndimage.label(heat >= share * heat.max())
-    region = labels == labels[np.unravel_index(int(np.argmax(heat)), heat.shape)]
-    rows, cols = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    labels, count = ndimage.label(heat >= share * heat.max())
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0  # what is cold
+    hottest = labels[np.unravel_index(int(np.argmax(heat)), heat.shape)]
+    kept = (sizes >= least * sizes[hottest])[labels] & (labels > 0)
+    rows, cols = np.flatnonzero(kept.any(1)), np.flatnonzero(kept.any(0))
     return int(cols[0]), int(rows[0]), int(cols[-1]) + 1, int(rows[-1]) + 1
 
 

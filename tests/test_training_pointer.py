@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from medq_vlm import checkpoint, vocab
 from medq_vlm.degrade.sample import degrade_sample
 from medq_vlm.encoder import predict
+from medq_vlm.findings import hot_box
 from medq_vlm.phantoms import phantom
 from medq_vlm.pipeline import MedQ
 from training import fit_pointer
@@ -62,6 +63,15 @@ def test_the_shipped_pointer_finds_what_lies_somewhere(medq: MedQ) -> None:
             shown = fit_pointer.shown(clean, degraded, record)
             hit.append(bool(shown[max(0, y - 12) : y + 13, max(0, x - 12) : x + 13].any()))
     assert sum(hit) >= 15, hit
+
+
+def test_the_box_is_around_all_that_is_hot_but_for_specks() -> None:
+    heat = np.zeros((60, 80))
+    heat[10:20, 5:15], heat[30:40, 50:70], heat[50:52, 1:3] = 1.0, 0.6, 0.9
+    heat[0:5] = 0.2
+    assert hot_box(heat) == (5, 10, 70, 40)
+    assert hot_box(heat, share=0.7) == (5, 10, 15, 20)
+    assert hot_box(np.zeros((4, 4))) is None
 
 
 def test_a_window_of_two_steps_is_the_mean_of_what_it_covers() -> None:
