@@ -44,10 +44,12 @@ class Check:
 
     wrong: Callable[[str], guard.Contradiction | None]
     instead: str
+    polished: Callable[[str], str] = guard.polished
 
     @classmethod
     def of(cls, line: Line, modality: str) -> Check:
-        return cls(partial(guard.contradiction, line=line, modality=modality), guard.replacement(line))
+        wrong, polished = partial(guard.contradiction, line=line, modality=modality), partial(guard.polished, line=line)
+        return cls(wrong, guard.replacement(line), polished)
 
     def answering(self) -> Check:
         """The same for a question that must not be declined."""
@@ -136,7 +138,7 @@ class Talker:
                     yield scope.REFUSAL if outside else f"About the quality of the image: {facts.summary(case)}"
                     return
                 check = check.answering()
-            yield from self._sentences(decoder, check, LONGEST_ANSWER, stop)
+            yield from map(subject.assessment.hedged, self._sentences(decoder, check, LONGEST_ANSWER, stop))
 
     def _quoted(self, subject: Subject, asked: str, history: Sequence[tuple[str, str]]) -> str:
         """The answer that the result alone gives, "" where the model has to answer."""
@@ -269,7 +271,7 @@ class Talker:
                 if wrong is not None:
                     text, ids, ended = self._again(decoder, start, ids, wrong, check, left, stop)
                 if self.guarded:
-                    text = guard.polished(text)
+                    text = check.polished(text)
                 if text.strip() not in ("", *given):
                     yield text if not given or text[:1].isspace() else f" {text}"
                     given.append(text.strip())
