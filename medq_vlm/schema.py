@@ -184,10 +184,10 @@ class Assessment:
 
     def hedged(self, text: str) -> str:
         """`text` with "probably" where it says what the image is, if that is doubted."""
+        if not self.doubted:
+            return text
         names = [str(fact.value) for fact in (self.anatomy, self.modality) if fact.value is not None]
-        return (
-            vocab.with_doubt(text, [vocab.MODALITY_NAMES.get(name, name) for name in names]) if self.doubted else text
-        )
+        return vocab.with_doubt(text, [vocab.MODALITY_NAMES.get(name, name) for name in names])
 
     @property
     def doubted(self) -> bool:

@@ -195,9 +195,8 @@ def expected_words(measurement: Measurement) -> str:
 
 def range_words(measurement: Measurement) -> str:
     """The expected range for people: "\u2264 25"; it stands in brackets, so it has none of its own."""
-    return (
-        clean(re.sub(r" \(([^()]*)\)", r", \1", measurement.expected)).replace("<=", "\u2264").replace(">=", "\u2265")
-    )
+    words = re.sub(r" \(([^()]*)\)", r", \1", clean(measurement.expected))
+    return words.replace("<=", "\u2264").replace(">=", "\u2265")
 
 
 MODEL_ALONE = "no measure is outside its range: this rests on what the model sees"
