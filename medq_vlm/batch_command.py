@@ -63,7 +63,9 @@ def batch(args: Namespace) -> int:
     from medq_vlm import tables
 
     folder, out = Path(args.folder), Path(args.out)
-    if not is_there(args.folder) or not folder.is_dir():
+    if not is_there(args.folder):
+        raise usage(f"There is no folder '{folder}'; check the path.")
+    if not folder.is_dir():
         raise usage(f"'{folder}' is not a folder; 'medq assess' takes single files.")
     if out.suffix.lower() not in tables.FORMATS:
         raise usage(f"A table is written to {', '.join(tables.FORMATS)}, and '{out}' ends with none of them.")

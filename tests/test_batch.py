@@ -286,3 +286,11 @@ def test_a_foreign_table_is_not_taken_for_an_earlier_run(archive: Path, tmp_path
     out = tmp_path / "table.csv"
     out.write_text("a,b\n1,2\n")
     assert cli.main(["batch", str(archive), "-o", str(out), "--resume"]) == 2
+
+
+def test_a_missing_folder_and_a_file_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    assert cli.main(["batch", str(tmp_path / "none"), "-o", str(tmp_path / "t.csv")]) == 2
+    assert "There is no folder" in capsys.readouterr().err
+    assert cli.main(["batch", str(tmp_path / "a.png"), "-o", str(tmp_path / "t.csv")]) == 2
+    assert "is not a folder" in capsys.readouterr().err

@@ -163,7 +163,7 @@ def _spectral(shown: np.ndarray, low: float, scale: float) -> tuple[float, float
 def _stamp(name: str, value: float, words: str, unit: str, known_spacing: bool) -> Measurement:
     row = MEASURE[name]
     shown = row.unit
-    if name in ("noise_sd", "ring_amplitude", "contrast_range") and unit == "HU":
+    if (row.unit == "HU" or name in ("noise_sd", "contrast_range")) and unit == "HU":
         shown = "HU"
     elif shown == "HU":
         shown = "range"

@@ -93,7 +93,7 @@ class Talker:
     def describe(self, subject: Subject, stop: Stop | None = None) -> Iterator[str]:
         """The description, sentence by sentence, after the model's own line has been checked."""
         if not subject.assessment.assessable:
-            yield f"The quality of this image was not assessed. Reason: {subject.assessment.reason}"
+            yield unassessed(subject.assessment)
             return
         decoder = Decoder(self.model)
         line = self.checked_line(decoder, subject)
@@ -142,7 +142,9 @@ class Talker:
 
     def _quoted(self, subject: Subject, asked: str, history: Sequence[tuple[str, str]]) -> str:
         """The answer that the result alone gives, "" where the model has to answer."""
-        if not self.guarded or not subject.assessment.assessable or choices.asked(asked)[1]:
+        if self.guarded and not subject.assessment.assessable:
+            return unassessed(subject.assessment)
+        if not self.guarded or choices.asked(asked)[1]:
             return ""
         return topics.told(subject.assessment, asked, history)
 
@@ -313,3 +315,8 @@ class Talker:
         self.tally.replaced += 1
         decoder.back(start)
         return check.instead, ids, True
+
+
+def unassessed(assessment: Assessment) -> str:
+    """All that there is to say of an image that was not assessed."""
+    return f"The quality of this image was not assessed. Reason: {assessment.reason}"
