@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from medq_vlm import io, vocab
 from medq_vlm.io.outcome import PASSED_OVER
-from medq_vlm.io.sniff import HEAD_BYTES, kind_of
+from medq_vlm.io.sniff import HEAD_BYTES, RASTER, foreign_name, kind_of
 from medq_vlm.schema import Assessment, ImageSample, IngestError, MedQError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ COLUMNS = (
 )  # fmt: skip
 # Names that claim an image: what is none inside, such as an empty file of a broken transfer, has a row that says so.
 CLAIMS = (".dcm", ".ima", ".nii", ".nii.gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".npy")
+KINDS = (*RASTER, "dicom", "npy", "zip", "nifti", "nifti_pair", "nifti_gz", "misnamed", "unreadable")  # of units
 READ_AS = ("unit", "stamp")  # of a table on disk: what a resumed run compares with the folder
 Row = dict[str, Any]
 Assess = Callable[["MedQ", ImageSample], Assessment]
@@ -54,6 +55,14 @@ class Unit:
 
 
 @dataclass
+class Survey:
+    """What a folder and all below it hold; a unit is read, and the rest is told by reason."""
+
+    units: list[Unit] = field(default_factory=list)  # by path
+    left_out: dict[str, list[Path]] = field(default_factory=dict)
+
+
+@dataclass
 class Earlier:
     """What a run that goes on has of the one before."""
 
@@ -66,38 +75,56 @@ def as_text(path: str | os.PathLike[str]) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def units(folder: Path) -> list[Unit]:
-    """All DICOM files of a folder as one, each other image alone; so for the folders below. Sorted by path.
+def survey(folder: Path, own: Collection[Path] = ()) -> Survey:
+    """All DICOM files of a folder as one, each other image alone; so for the folders below.
 
-    Links are not followed; hidden files and files of no image kind are passed over, unless their name claims one. A
-    folder that may not be read is a unit too: reading it says so.
+    Links are not followed; hidden files and files of no image kind are left out, unless their name claims one, and
+    counted; `own` are passed over. A folder that may not be read is a unit too: reading it says so.
     """
+    out = Survey()
     try:
-        inner = [path for path in folder.iterdir() if not path.is_symlink()]
-        folders = [path for path in inner if path.is_dir()]
-        kinds = {path: _kind(path) for path in inner if path.is_file() and not path.name.startswith(".")}
+        inner = sorted(path for path in folder.iterdir() if path not in own)
+        folders = [path for path in inner if path.is_dir() and not path.is_symlink()]
+        kinds = {path: _kind(path) for path in inner if path.is_file() or path.is_symlink()}
     except OSError:
-        return [Unit(folder)]
-    dicom = tuple(sorted(path for path, kind in kinds.items() if kind == "dicom"))
-    out = [Unit(path, _files(path, kind)) for path, kind in kinds.items() if kind not in (None, "dicom")]
-    out += [Unit(folder, dicom)] if dicom else []
+        return Survey([Unit(folder)])
+    images = {path: kind for path, kind in kinds.items() if kind in KINDS}
+    dicom = tuple(path for path, kind in images.items() if kind == "dicom")
+    out.units += [Unit(path, _files(path, kind)) for path, kind in images.items() if kind != "dicom"]
+    out.units += [Unit(folder, dicom)] if dicom else []
+    read = {file for unit in out.units for file in unit.files}
+    for path, reason in kinds.items():
+        if path not in images and path not in read:
+            out.left_out.setdefault(reason, []).append(path)
     for sub in folders:
-        out += units(sub)
-    return sorted(out, key=lambda unit: unit.path)
+        below = survey(sub, own)
+        out.units += below.units
+        for reason, paths in below.left_out.items():
+            out.left_out.setdefault(reason, []).extend(paths)
+    out.units.sort(key=lambda unit: unit.path)
+    return out
 
 
-def _files(path: Path, kind: str | None) -> tuple[Path, ...]:
+def _files(path: Path, kind: str) -> tuple[Path, ...]:
     """The pixels of a NIfTI pair lie beside its header."""
     other = path.with_suffix(".img")
     return (path, other) if kind == "nifti_pair" and other.is_file() else (path,)
 
 
-def _kind(path: Path) -> str | None:
+def _kind(path: Path) -> str:
+    """One of KINDS, or why the file is left out."""
+    if path.is_symlink():
+        return "links are not followed"
+    if path.name.startswith("."):
+        return "hidden files are not read"
     try:
         with path.open("rb") as file:
-            return kind_of(file.read(HEAD_BYTES)) or ("misnamed" if path.name.lower().endswith(CLAIMS) else None)
+            head = file.read(HEAD_BYTES)
     except OSError:
         return "unreadable"  # it is tried, and named when it fails
+    claimed = path.name.lower().endswith(CLAIMS)
+    what = foreign_name(head) or (f"a '{path.suffix}' file" if path.suffix else "a file of an unknown format")
+    return kind_of(head) or ("misnamed" if claimed else f"MedQ does not read {what}")
 
 
 def run(

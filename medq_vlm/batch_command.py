@@ -25,6 +25,11 @@ def weight(unit: Unit) -> int:
     return max(1, len(unit.files))
 
 
+def files(count: int) -> str:
+    """E.g. "1 file", "3 files"."""
+    return f"{count} file{'s' * (count != 1)}"
+
+
 class Way:
     """The bar of a run, in files: a folder of thousands moves it with each series, and counts what is read."""
 
@@ -58,15 +63,20 @@ def batch(args: Namespace) -> int:
     from medq_vlm import tables
 
     folder, out = Path(args.folder), Path(args.out)
-    if not is_there(args.folder) or not folder.is_dir():
+    if not is_there(args.folder):
+        raise usage(f"There is no folder '{folder}'; check the path.")
+    if not folder.is_dir():
         raise usage(f"'{folder}' is not a folder; 'medq assess' takes single files.")
     if out.suffix.lower() not in tables.FORMATS:
         raise usage(f"A table is written to {', '.join(tables.FORMATS)}, and '{out}' ends with none of them.")
     journal = tables.journal_of(out)
     if (out.exists() or journal.exists()) and not args.resume:
         raise usage(f"'{out}' is there already, from an earlier or unfinished run; add --resume or give another name.")
-    found = table.units(folder)
+    seen = table.survey(folder, (out, journal))
+    found = seen.units
     earlier = table.earlier_of(*tables.kept(out), found)
+    for reason, paths in sorted(seen.left_out.items()):
+        say(f"{files(len(paths))} left out, such as '{table.as_text(paths[0])}': {reason}.")
     done = {row["unit"] for row in earlier.rows}
     rows, over = list(earlier.rows), 0
 
@@ -100,5 +110,7 @@ def batch(args: Namespace) -> int:
     words = ", ".join(f"{count} {word}" for word, count in counts.items())
     words += f", {failed} not read; {len(earlier.rows)} of them from before"
     words += f"; {over} DICOM object{'s' * (over > 1)} without an image passed over" if over else ""
+    left = sum(map(len, seen.left_out.values()))
+    words += f"; {files(left)} left out" if left else ""
     say(f"{out}: {len(rows)} rows, {words}.")
     return UNREADABLE if failed else DONE

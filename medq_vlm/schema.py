@@ -180,7 +180,19 @@ class Assessment:
     @property
     def prose(self) -> str:
         """The description as people read it; `description` is what the restoration network reads."""
-        return vocab.in_good_english(self.description)
+        return self.hedged(vocab.in_good_english(self.description))
+
+    def hedged(self, text: str) -> str:
+        """`text` with "probably" where it says what the image is, if that is doubted."""
+        if not self.doubted:
+            return text
+        names = [str(fact.value) for fact in (self.anatomy, self.modality) if fact.value is not None]
+        return vocab.with_doubt(text, [vocab.MODALITY_NAMES.get(name, name) for name in names])
+
+    @property
+    def doubted(self) -> bool:
+        """Whether anatomy or modality was recognised too unsurely to be stated."""
+        return any(fact.value is not None and not fact.sure for fact in (self.anatomy, self.modality))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, `schema` first; numbers rounded to four decimals."""

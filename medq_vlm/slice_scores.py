@@ -13,10 +13,8 @@ BINS = np.linspace(0.0, 4.0, vocab.SCORE_BINS)
 TASK = "finding faint lesions"  # of training/task_loss.py
 DOUBT = 0.7  # probability of a medical image below which nothing is called good, unless the file names a modality ...
 BEST_IN_DOUBT = 2.4  # ... but at best this
-HELD_BACK = (
-    "It is not certain that this is a medical image, so it is called usable at best; "
-    "a file that names its modality (DICOM) would settle it."
-)
+SETTLED = "called usable at best; a file that names its modality (DICOM) would settle it."
+HELD_BACK = f"It is not certain that this is a medical image, so it is {SETTLED}"
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,11 @@ def held_back(distribution: np.ndarray) -> np.ndarray:
 
 
 def notes(scored: Sequence[SliceScores]) -> tuple[str, ...]:
-    """A sentence where slices were held back."""
-    return (HELD_BACK,) if any(s.doubtful for s in scored) else ()
+    """A sentence where slices were held back: some of a volume leave the whole its own verdict."""
+    count = sum(s.doubtful for s in scored)
+    if 0 < count < len(scored):
+        return (f"It is not certain that {count} of {len(scored)} slices show a medical image: each is {SETTLED}",)
+    return (HELD_BACK,) if count else ()
 
 
 def warp(distribution: np.ndarray, positions: np.ndarray) -> np.ndarray:

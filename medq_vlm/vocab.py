@@ -7,6 +7,7 @@ beside it in kinds.py, kinds_by_modality.py and prompts.py; everyone else reads 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medq_vlm.kinds import KIND_TEXTS
@@ -174,6 +175,13 @@ def in_good_english(text: str) -> str:
     For readers alone: the networks were trained on the sentence as it was.
     """
     return QUALITY_REJECT.sub(r"verdict on \1 image is reject", text)
+
+
+def with_doubt(text: str, names: Sequence[str]) -> str:
+    """`text` with "probably" where it says that the image is, or shows, one of `names`. For readers alone."""
+    either = "|".join(map(re.escape, names))
+    text = re.sub(rf"\b(This|Shown|It|The image) is (?=an? (?:{either})\b)", r"\1 is probably ", text)
+    return re.sub(rf"\b(This (?:{either})\b[^.]*?) shows (?=the |an? )", r"\1 probably shows ", text)
 
 
 def score_text(score: float, decimals: int = 1) -> str:

@@ -106,6 +106,7 @@ def test_an_image_that_was_not_assessed_gets_no_verdict(talker: Talker) -> None:
     subject = Subject(assessments.refused(), None)
     text = "".join(talker.describe(subject))
     assert "not assessed" in text and "verdict" not in text
+    assert "".join(talker.answer(subject, "Why?")) == text  # quoted: the model garbled the reason
 
 
 def test_ask_prints_json(capsys: pytest.CaptureFixture[str]) -> None:

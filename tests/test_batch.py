@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -41,7 +42,33 @@ def archive(tmp_path: Path) -> Path:
 
 
 def test_a_series_folder_is_one_and_pictures_are_each_their_own(archive: Path) -> None:
-    assert [unit.path.name for unit in batch.units(archive)] == ["1.png", "2.png", "3.png", "dicom"]
+    assert [unit.path.name for unit in batch.survey(archive).units] == ["1.png", "2.png", "3.png", "dicom"]
+
+
+def test_what_is_left_out_is_told_by_kind(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in (1, 2):
+        (archive / "dicom" / f"{number}.gif").write_bytes(b"GIF89a" + bytes(20))
+    for name in (".hidden", "README", "scores.xyz"):
+        (archive / name).write_bytes(b"words")
+    out = archive / "table.csv"
+    assert cli.main(["batch", str(archive), "-o", str(out), "--no-text"]) == 3
+    told = capsys.readouterr().err
+    for line in (
+        f"2 files left out, such as '{archive / 'dicom' / '1.gif'}': MedQ does not read a GIF picture.",
+        f"1 file left out, such as '{archive / 'notes.txt'}': MedQ does not read a '.txt' file.",
+        f"1 file left out, such as '{archive / 'README'}': MedQ does not read a file of an unknown format.",
+        f"1 file left out, such as '{archive / '.hidden'}': hidden files are not read.",
+        f"1 file left out, such as '{archive / 'link'}': links are not followed.",
+    ):
+        assert line in told
+    assert "; 7 files left out." in told and ".csv' file" not in told
+
+
+def test_the_pixels_of_a_nifti_pair_are_not_left_out(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Pair(np.zeros((8, 8, 2), np.float32), np.eye(4))
+    nibabel.save(image, tmp_path / "a.hdr")
+    seen = batch.survey(tmp_path)
+    assert [len(unit.files) for unit in seen.units] == [2] and not seen.left_out
 
 
 def series(folder: Path, count: int) -> None:
@@ -57,7 +84,7 @@ def series(folder: Path, count: int) -> None:
 def test_a_series_stays_one_whatever_lies_beside_it(archive: Path, tmp_path: Path) -> None:
     series(archive, 3)
     series(archive / "dicom" / "deeper", 2)
-    found = [(unit.path.relative_to(archive).as_posix(), len(unit.files)) for unit in batch.units(archive)]
+    found = [(unit.path.relative_to(archive).as_posix(), len(unit.files)) for unit in batch.survey(archive).units]
     assert found == [(".", 3), ("1.png", 1), ("2.png", 1), ("3.png", 1), ("dicom", 1), ("dicom/deeper", 2)]
     (sample,) = next(iter(io.load_each([archive], flat=True)))
     assert isinstance(sample, ImageSample) and sample.slices == 3
@@ -241,7 +268,7 @@ def test_a_folder_that_may_not_be_read_is_a_row(tmp_path: Path, monkeypatch: pyt
         return plain(self)
 
     monkeypatch.setattr(Path, "iterdir", closed)
-    assert [(unit.path.name, len(unit.files)) for unit in batch.units(tmp_path)] == [("a.npy", 1), ("closed", 0)]
+    assert [(unit.path.name, len(unit.files)) for unit in batch.survey(tmp_path).units] == [("a.npy", 1), ("closed", 0)]
 
 
 def test_an_interrupted_run_says_how_to_go_on(
@@ -259,3 +286,11 @@ def test_a_foreign_table_is_not_taken_for_an_earlier_run(archive: Path, tmp_path
     out = tmp_path / "table.csv"
     out.write_text("a,b\n1,2\n")
     assert cli.main(["batch", str(archive), "-o", str(out), "--resume"]) == 2
+
+
+def test_a_missing_folder_and_a_file_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    assert cli.main(["batch", str(tmp_path / "none"), "-o", str(tmp_path / "t.csv")]) == 2
+    assert "There is no folder" in capsys.readouterr().err
+    assert cli.main(["batch", str(tmp_path / "a.png"), "-o", str(tmp_path / "t.csv")]) == 2
+    assert "is not a folder" in capsys.readouterr().err

@@ -163,3 +163,8 @@ def test_a_head_is_expected_to_be_less_noisy_than_a_body() -> None:
         for anatomy in ("head", "chest", None)
     ]
     assert expected == ["<= 10 HU (head, 1 to 5 mm)", *["<= 25 HU (body, 1 to 3 mm)"] * 2]
+
+
+def test_cupping_is_told_in_hounsfield_units_with_its_range() -> None:
+    (told,) = stamped({"cupping": 30.0}, "ct", "HU", (1.0, 1.0))
+    assert (told.unit, told.expected, told.within) == ("HU", "<= 20 HU", False)

@@ -137,3 +137,26 @@ def test_the_comparison_from_the_results_is_true() -> None:
     text = guard.pair_replacement(LINE, CLEAN)
     assert "image B is better by 1.5" in text
     assert guard.pair_contradiction(text.split(";")[0], (LINE, CLEAN), ("ct", "ct")) is None
+
+
+@pytest.mark.parametrize("said", ["good noise", "low noise"])
+def test_attributes_are_said_in_the_words_of_the_line(said: str) -> None:
+    line = replace(LINE, overall="sharpness good, noise very strong")
+    told = guard.polished(f"Globally, it has good sharpness and {said}.", line)
+    assert told == "Globally, it has good sharpness and very strong noise."
+    assert guard.polished("It has low noise.", line) == "It has low noise."  # left to the checks
+
+
+def test_evidence_has_one_pair_of_brackets() -> None:
+    told = guard.polished("It has noise SD 29.4 HU (expected <= 25 HU (body, 1 to 3 mm)).")
+    assert told == "It has noise SD 29.4 HU (expected <= 25 HU, body, 1 to 3 mm)."
+
+
+def test_a_finding_is_said_where_it_was_found() -> None:
+    told = guard.polished("There are severe low-dose noise throughout the image and mild ring artefact.", LINE)
+    assert told == "There are severe low-dose noise (upper centre, slices 3 to 9) and mild ring artefact."
+
+
+def test_the_cause_of_streaks_is_one() -> None:
+    assert guard.polished("The cause of the metal streaks is metal.") == "The cause of the metal streaks is metal."
+    assert guard.polished("The metal streaks is severe.") == "The metal streaks are severe."

@@ -161,3 +161,8 @@ def test_noise_measured_far_outside_is_not_called_low() -> None:
     for result, word in ((near, "low"), (far, "moderate")):
         assert f"noise {word}" in lines.from_assessment(result).overall
         assert f"{word} noise" in describe(result)
+
+
+def test_a_summary_doubts_what_the_report_doubts() -> None:
+    doubted = replace(CLEAN, anatomy=Recognised("head", "image", 0.31))
+    assert topics.told(doubted, "summarize in one sentence").startswith("Probably head CT: the verdict is")

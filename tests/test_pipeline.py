@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from medq_vlm.degrade.sample import degrade_sample
 from medq_vlm.phantoms import not_medical, phantom, phantom_volume
 from medq_vlm.pipeline import MedQ
 from medq_vlm.schema import ImageSample, ModelError
-from medq_vlm.slice_scores import BEST_IN_DOUBT, BINS, DOUBT, HELD_BACK, held_back, warp
+from medq_vlm.slice_scores import BEST_IN_DOUBT, BINS, DOUBT, HELD_BACK, held_back, notes, warp
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +183,13 @@ def test_what_may_be_no_medical_image_is_never_called_good() -> None:
     assert vocab.verdict_word(BEST_IN_DOUBT) == "usable"
     low = np.eye(21)[3]
     assert np.allclose(held_back(low), low)
+
+
+def test_a_volume_with_doubtful_slices_is_not_called_usable_at_best() -> None:
+    clear, doubtful = SimpleNamespace(doubtful=False), SimpleNamespace(doubtful=True)
+    assert notes([clear]) == () and notes([doubtful, doubtful]) == (HELD_BACK,)
+    (told,) = notes([clear, doubtful, clear])
+    assert told.startswith("It is not certain that 1 of 3 slices show a medical image: each is called usable at best")
 
 
 def test_a_doubtful_image_is_held_back_until_its_file_says_what_it_is() -> None:

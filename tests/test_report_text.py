@@ -22,7 +22,7 @@ from medq_vlm.report.describe import describe
 from medq_vlm.report.html import to_html
 from medq_vlm.report.text import to_text
 from medq_vlm.schema import Location, Recognised
-from tests.assessments import COMPRESSION, FIVE, METAL, NOISE, assessed, finding, refused, volume
+from tests.assessments import COMPRESSION, FIVE, METAL, NOISE, NOISE_SD, assessed, finding, refused, volume
 
 
 def test_no_writer_shows_a_score_that_contradicts_its_verdict() -> None:
@@ -143,6 +143,11 @@ def test_places_count_slices_from_one() -> None:
     assert content.place(Location()) == "whole image"
 
 
+def test_an_expected_range_brings_no_brackets_into_brackets() -> None:
+    told = content.evidence_line([replace(NOISE_SD, expected="<= 25 HU (body, 1 to 3 mm)")])
+    assert told == "noise SD 41.2 HU (expected \u2264 25 HU, body, 1 to 3 mm)"
+
+
 # prose
 
 
@@ -229,3 +234,20 @@ def test_fitness_for_lesions_is_left_out_where_a_finding_hides_them() -> None:
     assert "Fitness for finding faint lesions: 0.85 of 1." in content.context_lines(assessed(utility=utility))
     hiding = replace(NOISE, impact="small lesions may be hidden")
     assert not any("Fitness" in line for line in content.context_lines(assessed(findings=(hiding,), utility=utility)))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_prose_doubts_what_the_header_of_the_report_doubts(seed: int) -> None:
+    sure, doubted = (assessed(1.7, (NOISE,), anatomy=Recognised("chest", "image", p)) for p in (0.93, 0.31))
+    told = describe(sure, seed)
+    assert replace(sure, description=told).prose == told and "probably" not in told
+    first = sentences(replace(doubted, description=told).prose)[0]
+    assert re.search(r"is probably an? CT image|CT image probably shows the chest", first)
+    assert content.image_name(doubted).startswith("Probably") and replace(doubted, description=told).description == told
+
+
+@pytest.mark.parametrize("opening", ["This is a", "Shown is a", "The image is a", "It is a"])
+def test_the_language_models_openings_are_hedged_too(opening: str) -> None:
+    doubted = assessed(anatomy=Recognised("chest", "image", 0.31))
+    assert doubted.hedged(f"{opening} chest CT.") == f"{opening.replace(' is ', ' is probably ')} chest CT."
+    assert doubted.hedged("It is a good image.") == "It is a good image."

@@ -99,7 +99,7 @@ def _values(
     edges = sharpness.strong_edges(grey, mask)
     row, column = spacing_mm
     spacing = (row, column) if row is not None and column is not None else (1.0, 1.0)
-    spectrum = analyse((np.clip(grey, low, high) - np.float32(low)) * np.float32(1.0 / scale))
+    peak, streaks, missing = _spectral(np.clip(grey, low, high), low, scale)
     out = {
         "noise_sd": sd if unit == "HU" else sd / scale,
         "snr": noise.snr(grey, mask, sd, unit),
@@ -107,7 +107,7 @@ def _values(
         "edge_width": sharpness.edge_width(edges, spacing),
         "blur_anisotropy": sharpness.blur_anisotropy(edges),
         "edge_overshoot": sharpness.edge_overshoot(grey, edges),
-        "spectral_peak": spectral.spectral_peak(spectrum),
+        "spectral_peak": peak,
         "clipped_fraction": exposure.clipped_fraction(grey, mask),
         "grey_levels": compression.grey_levels(grey if pixels.ndim == 2 else pixels[..., 1], mask),
         "blockiness": compression.blockiness(grey),
@@ -122,8 +122,8 @@ def _values(
         out["brightness"] = exposure.brightness(grey, mask, inverted)
         out["void_share"] = exposure.void_share(-grey if inverted else grey, mask)
     if modality == "ct":
-        out["streak_energy"] = spectral.streak_energy(spectrum)
-        out["missing_angle"] = spectral.missing_angle(spectrum)
+        out["streak_energy"] = streaks
+        out["missing_angle"] = missing
         out["ring_amplitude"] = ct.ring_amplitude(grey, mask)
         if unit == "HU":
             out["cupping"] = ct.cupping(grey, mask)
@@ -137,7 +137,7 @@ def _values(
         out["joint_variation"] = mr.joint_variation(grey, mask)
         out["ghost_ratio"] = mr.ghost_ratio(grey, mask, air)
         out["bias_field_range"] = exposure.field_range(grey, mask)
-        out["streak_energy"] = spectral.streak_energy(spectrum)
+        out["streak_energy"] = streaks
     if modality == "ultrasound":
         out["depth_falloff"] = exposure.depth_falloff(grey, mask, inverted)
         out["speckle_index"] = exposure.speckle_index(grey, mask)
@@ -152,10 +152,18 @@ def _values(
     return out
 
 
+def _spectral(shown: np.ndarray, low: float, scale: float) -> tuple[float, float, float]:
+    """Peak, streak energy and missing angle; the spectrum takes tens of bytes a pixel and is let go with this."""
+    shown -= np.float32(low)
+    shown *= np.float32(1.0 / scale)
+    found = analyse(shown)
+    return spectral.spectral_peak(found), spectral.streak_energy(found), spectral.missing_angle(found)
+
+
 def _stamp(name: str, value: float, words: str, unit: str, known_spacing: bool) -> Measurement:
     row = MEASURE[name]
     shown = row.unit
-    if name in ("noise_sd", "ring_amplitude", "contrast_range") and unit == "HU":
+    if (row.unit == "HU" or name in ("noise_sd", "contrast_range")) and unit == "HU":
         shown = "HU"
     elif shown == "HU":
         shown = "range"

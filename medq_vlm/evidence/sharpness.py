@@ -33,7 +33,7 @@ def strong_edges(grey: np.ndarray, mask: np.ndarray) -> Edges:
     Wide blurs are measured on a halved image, where the two scales can tell them apart.
     """
     # a power of two changes no digit; the squares of far larger values would overflow
-    grey = grey * np.float32(0.5 ** int(np.frexp(float(np.abs(grey).max()))[1]))
+    grey = grey * np.float32(0.5 ** int(np.frexp(float(max(grey.max(), -grey.min())))[1]))
     found = _edges_at(grey, mask)
     extra = 0.0
     for level in (1, 2, 3):
@@ -56,16 +56,19 @@ def _edges_at(grey: np.ndarray, mask: np.ndarray) -> Edges:
     if min(h, w) < 2 * MARGIN + 4:
         return Edges(none, none, none, none, none)
     blurred = binomial_blur(grey, FINE)
-    fine, _, _ = _slope(blurred)
-    coarse, cy, cx = _slope(binomial_blur(blurred, COARSE - FINE))
-    strength = coarse * mask
-    inner = strength[MARGIN:-MARGIN, MARGIN:-MARGIN]
-    cut = quantiles(inner[::2, ::2], (0.9,))[0]
-    flat = np.flatnonzero(inner.ravel() > max(cut, 1e-9 * (float(np.abs(grey).max()) + 1e-30)))
+    fine = _slope(blurred)[0]
+    blurred = binomial_blur(blurred, COARSE - FINE)
+    coarse, cy, cx = _slope(blurred)
+    del blurred  # a picture of 8000 x 8000 is 256 MB: none is kept longer than it is read
+    inner, counts = (each[MARGIN:-MARGIN, MARGIN:-MARGIN] for each in (coarse, mask))
+    cut = quantiles(inner[::2, ::2] * counts[::2, ::2], (0.9,))[0]
+    least = max(cut, 1e-9 * (float(max(grey.max(), -grey.min())) + 1e-30))
+    flat = np.flatnonzero((inner > least) & counts)
     y, x = flat // inner.shape[1] + MARGIN, flat % inner.shape[1] + MARGIN
     at, height, body = y * w + x, coarse.ravel(), mask.ravel()
     crest = height[at]
     ny, nx = cy.ravel()[at] / crest, cx.ravel()[at] / crest
+    del cy, cx
     step = np.rint(ny).astype(int) * w + np.rint(nx).astype(int)  # to the next pixel across the edge
     keep = (crest >= height[at + step]) & (crest >= height[at - step]) & body[at + 3 * step] & body[at - 3 * step]
     if int(keep.sum()) < 20:

@@ -353,16 +353,16 @@ def _no_setting(case: Case, plain: str) -> str:
 def _elsewhere(case: Case) -> str:
     """That the organ in question is not in the image; "" when it may be."""
     fact = case.assessment.anatomy
-    sure = fact.sure
     parts = [(word, shown) for words, shown in ORGANS.items() for word in words.split() if case.says(word)]
-    if not sure or not parts or any(fact.value in shown for _, shown in parts):
+    if not fact.sure or not parts or any(fact.value in shown for _, shown in parts):
         return ""
-    scene, other = _scene(case).split(",")[0], parts[0][1][0]
-    return f"This is {article(scene)} {scene}: it does not show the {other}. Its own verdict is {case.line.verdict}."
+    scene, other = lines.spoken_scene(case.line.image).split(",")[0], parts[0][1][0]
+    told = f"This is {article(scene)} {scene}: it does not show the {other}. Its own verdict is {case.line.verdict}."
+    return case.assessment.hedged(told)
 
 
 def _scene(case: Case) -> str:
-    return lines.spoken_scene(case.line.image)
+    return f"{'probably ' if case.assessment.doubted else ''}{lines.spoken_scene(case.line.image)}"
 
 
 def article(noun: str) -> str:

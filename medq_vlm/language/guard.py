@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medq_vlm import vocab
-from medq_vlm.language.line import Line
+from medq_vlm.language.line import ATTRIBUTE_WORDS, EVERYWHERE, Line
 from medq_vlm.language.prompt import SIMILAR
 from medq_vlm.language.terms import kinds_in
 
@@ -173,19 +173,28 @@ def _score(sentence: str, line: Line) -> Contradiction | None:
     return None
 
 
+SCALES = "|".join(sorted({word for scale in ATTRIBUTE_WORDS.values() for word in scale}, key=len, reverse=True))
 PLURALS = "|".join(
     sorted({kind.plain for kind in vocab.KINDS if re.search(r"[^s]s$", kind.plain)}, key=len, reverse=True)
 )
 SLIPS = (
-    (re.compile(rf"(?i)\b({PLURALS}) was\b"), r"\1 were"),
-    (re.compile(rf"(?i)\b({PLURALS}) is\b"), r"\1 are"),
+    (re.compile(rf"(?i)(?<!of )(?<!of the )\b({PLURALS}) was\b"), r"\1 were"),
+    (re.compile(rf"(?i)(?<!of )(?<!of the )\b({PLURALS}) is\b"), r"\1 are"),
     (re.compile(r"(?i)\ba retina fundus\b"), "a fundus image of the retina"),
+    (re.compile(r"\(([^()]*) \(([^()]*)\)\)"), r"(\1, \2)"),  # brackets in brackets, from the line's evidence
     (re.compile(r"^(\s*)Why not (\w)([^?]*)\?"), lambda hit: f"{hit[1]}{hit[2].upper()}{hit[3]}."),
 )  # of the model's English; what they say stays
 
 
-def polished(sentence: str) -> str:
-    """The same in better English."""
+def polished(sentence: str, line: Line | None = None) -> str:
+    """The same in better English, with the places of `line`, and its words on attributes: it has no "good noise"."""
+    for item in line.items if line is not None else ():
+        if item.place != EVERYWHERE:
+            sentence = re.sub(rf"(?i)\b({item.plain}) throughout the image", rf"\1 ({item.place})", sentence)
+    if line is not None and GLOBAL.match(sentence):
+        for entry in filter(None, line.overall.split(", ")):
+            name, word = entry.split(" ", 1)
+            sentence = re.sub(rf"\b(?:{SCALES}) {name}\b", f"{word} {name}", sentence)
     for slip, better in SLIPS:
         sentence = slip.sub(better, sentence)
     return vocab.in_good_english(sentence)

@@ -44,10 +44,12 @@ class Check:
 
     wrong: Callable[[str], guard.Contradiction | None]
     instead: str
+    polished: Callable[[str], str] = guard.polished
 
     @classmethod
     def of(cls, line: Line, modality: str) -> Check:
-        return cls(partial(guard.contradiction, line=line, modality=modality), guard.replacement(line))
+        wrong, polished = partial(guard.contradiction, line=line, modality=modality), partial(guard.polished, line=line)
+        return cls(wrong, guard.replacement(line), polished)
 
     def answering(self) -> Check:
         """The same for a question that must not be declined."""
@@ -91,7 +93,7 @@ class Talker:
     def describe(self, subject: Subject, stop: Stop | None = None) -> Iterator[str]:
         """The description, sentence by sentence, after the model's own line has been checked."""
         if not subject.assessment.assessable:
-            yield f"The quality of this image was not assessed. Reason: {subject.assessment.reason}"
+            yield unassessed(subject.assessment)
             return
         decoder = Decoder(self.model)
         line = self.checked_line(decoder, subject)
@@ -136,11 +138,13 @@ class Talker:
                     yield scope.REFUSAL if outside else f"About the quality of the image: {facts.summary(case)}"
                     return
                 check = check.answering()
-            yield from self._sentences(decoder, check, LONGEST_ANSWER, stop)
+            yield from map(subject.assessment.hedged, self._sentences(decoder, check, LONGEST_ANSWER, stop))
 
     def _quoted(self, subject: Subject, asked: str, history: Sequence[tuple[str, str]]) -> str:
         """The answer that the result alone gives, "" where the model has to answer."""
-        if not self.guarded or not subject.assessment.assessable or choices.asked(asked)[1]:
+        if self.guarded and not subject.assessment.assessable:
+            return unassessed(subject.assessment)
+        if not self.guarded or choices.asked(asked)[1]:
             return ""
         return topics.told(subject.assessment, asked, history)
 
@@ -269,7 +273,7 @@ class Talker:
                 if wrong is not None:
                     text, ids, ended = self._again(decoder, start, ids, wrong, check, left, stop)
                 if self.guarded:
-                    text = guard.polished(text)
+                    text = check.polished(text)
                 if text.strip() not in ("", *given):
                     yield text if not given or text[:1].isspace() else f" {text}"
                     given.append(text.strip())
@@ -311,3 +315,8 @@ class Talker:
         self.tally.replaced += 1
         decoder.back(start)
         return check.instead, ids, True
+
+
+def unassessed(assessment: Assessment) -> str:
+    """All that there is to say of an image that was not assessed."""
+    return f"The quality of this image was not assessed. Reason: {assessment.reason}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
@@ -193,8 +194,9 @@ def expected_words(measurement: Measurement) -> str:
 
 
 def range_words(measurement: Measurement) -> str:
-    """The expected range for people: "\u2264 25"."""
-    return clean(measurement.expected).replace("<=", "\u2264").replace(">=", "\u2265")
+    """The expected range for people: "\u2264 25"; it stands in brackets, so it has none of its own."""
+    words = re.sub(r" \(([^()]*)\)", r", \1", clean(measurement.expected))
+    return words.replace("<=", "\u2264").replace(">=", "\u2265")
 
 
 MODEL_ALONE = "no measure is outside its range: this rests on what the model sees"
