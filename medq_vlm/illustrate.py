@@ -7,13 +7,14 @@ from typing import Any
 from medq_vlm.io.display import to_display
 from medq_vlm.pipeline import MedQ
 from medq_vlm.schema import Assessment, ImageSample
+from medq_vlm.slice_scores import worst
 
 
 def images(medq: MedQ, sample: ImageSample, result: Assessment) -> dict[str, Any]:
     """What report.picture.make_picture takes: "display" uint8, "heat" float (H, W) or None, "slice_index".
 
-    The slice is the worst one among those of the worst finding; without findings the worst of all. The heat
-    map shows where that finding comes from, and is left out when there is none.
+    The slice is the worst one that counts among those of the worst finding; without findings among all. The heat map
+    shows where that finding comes from, and is left out when there is none.
     """
     index = shown_slice(result)
     heat = None
@@ -28,4 +29,5 @@ def shown_slice(result: Assessment) -> int:
     candidates = [one for one in result.slices if span is None or span[0] <= one["index"] <= span[1]]
     if not candidates:
         return 0
-    return int(min(candidates, key=lambda one: one["score"])["index"])
+    scores, weights = ([one[name] for one in candidates] for name in ("score", "weight"))
+    return int(candidates[worst(scores, weights)]["index"])

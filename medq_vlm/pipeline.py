@@ -26,7 +26,7 @@ from medq_vlm.evidence.statistics import features
 from medq_vlm.judge import SMALLEST_SIDE_PX, Reading, able, as_one, judge, modality_id, reading, recognise
 from medq_vlm.report.describe import describe
 from medq_vlm.schema import Assessment, Finding, ImageSample, MedQError
-from medq_vlm.slice_scores import BINS, SliceScores, around, notes, rows
+from medq_vlm.slice_scores import BINS, SliceScores, around, notes, rows, worst
 
 if TYPE_CHECKING:
     from medq_vlm.language.talker import Subject, Talker
@@ -273,7 +273,9 @@ class MedQ:
         half = float(np.mean([s.half_width for s in best]))
         modality = recognise(sample.modality, [s.modality_probability for s in best])
         anatomy = recognise(sample.anatomy, [s.anatomy_probability for s in best])
-        shown = min(best, key=lambda s: s.score)
+        counting = encoded.stack.weights.copy()
+        counting[encoded.stack.apart] = counting.max()
+        shown = best[worst([s.score for s in best], counting.tolist())]
         values = _values(sample, shown.index, modality.value) if encoded.values is None else encoded.values
         measured = evidence.stamped(
             values, modality.value, sample.unit, sample.spacing_mm[1:], anatomy.value if anatomy.sure else None

@@ -13,6 +13,7 @@ BINS = np.linspace(0.0, 4.0, vocab.SCORE_BINS)
 TASK = "finding faint lesions"  # of training/task_loss.py
 DOUBT = 0.7  # probability of a medical image below which nothing is called good, unless the file names a modality ...
 BEST_IN_DOUBT = 2.4  # ... but at best this
+COUNTS = 0.5  # of the mean weight: a slice of less does not stand for its series
 SETTLED = "called usable at best; a file that names its modality (DICOM) would settle it."
 HELD_BACK = f"It is not certain that this is a medical image, so it is {SETTLED}"
 
@@ -52,6 +53,12 @@ class SliceScores:
 def around(score: float, half_width: float) -> tuple[float, float]:
     """The interval around a score, on the scale."""
     return max(0.0, score - half_width), min(4.0, score + half_width)
+
+
+def worst(scores: Sequence[float], weights: Sequence[float]) -> int:
+    """Position of the worst slice that counts: the end of a series, nearly empty, would show nothing of the rest."""
+    least = COUNTS * sum(weights) / len(weights)
+    return min(range(len(scores)), key=lambda i: (weights[i] < least, scores[i]))
 
 
 def held_back(distribution: np.ndarray) -> np.ndarray:

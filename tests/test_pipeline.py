@@ -17,7 +17,7 @@ from medq_vlm.degrade.sample import degrade_sample
 from medq_vlm.phantoms import not_medical, phantom, phantom_volume
 from medq_vlm.pipeline import MedQ
 from medq_vlm.schema import ImageSample, ModelError
-from medq_vlm.slice_scores import BEST_IN_DOUBT, BINS, DOUBT, HELD_BACK, held_back, notes, warp
+from medq_vlm.slice_scores import BEST_IN_DOUBT, BINS, DOUBT, HELD_BACK, held_back, notes, warp, worst
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +167,12 @@ def test_a_heat_map_of_a_kept_reading_is_that_of_a_new_one(medq: MedQ, head: Ima
     scores = encoded.scored[0]
     assert encoded.read is not None
     assert np.allclose(medq.heat(head, scores, "metal", encoded.read), medq.heat(head, scores, "metal"), atol=1e-5)
+
+
+def test_a_nearly_empty_slice_does_not_show_a_series() -> None:
+    assert worst([3.0, 0.1, 2.0], [0.48, 0.04, 0.48]) == 2
+    assert worst([3.0, 0.1, 2.0], [0.4, 0.2, 0.4]) == 1
+    assert worst([0.5], [1.0]) == 0
 
 
 def test_warping_the_distribution_moves_its_mean_exactly() -> None:
