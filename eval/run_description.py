@@ -214,14 +214,18 @@ def judge_closed(talker: Writer, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def judge_scope(talker: Writer, count: int, path: Path) -> dict[str, Any]:
-    """Held-out questions that must be declined, and others that must not; a first sentence tells which was done."""
+    """Held-out questions that must be declined, and others that must not; of a conversation the last answer counts."""
     subjects = [case.subject for case in clinician.read()]
     marks: dict[str, list[bool]] = {"declined": [], "answered": []}
     asked = scope_questions.read(path)
+    history: list[tuple[str, str]]
     for outside, form in ((True, "declined"), (False, "answered")):
         for number, (words, _) in enumerate([row for row in asked if row[1] == outside][:count]):
-            said = next(talker.answer(replace(subjects[number % len(subjects)]), words), "").lower()
-            declined = any(word in said for word in scope_questions.DECLINED)
+            subject, history, said = replace(subjects[number % len(subjects)]), [], ""
+            for turn in words.split(scope_questions.FOLLOWS):
+                said = "".join(talker.answer(subject, turn, history))
+                history = [*history, (turn, said)]
+            declined = any(word in said.lower() for word in scope_questions.DECLINED)
             marks[form].append(declined == outside)
     return {form: {"right": float(np.mean(good)), "count": len(good)} for form, good in marks.items() if good}
 

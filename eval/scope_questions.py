@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 HALVES = {name: Path(__file__).parent / f"scope_{name}.txt" for name in ("test", "development")}
+FOLLOWS = " > "  # before each further question of a conversation
 DECLINED = ("only speak about", "outside what i can answer", "outside my scope", "no diagnosis", "cannot answer")
 
 

@@ -126,6 +126,37 @@ def test_the_last_answer_is_repeated() -> None:
 
 
 @pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("and why?", "usually comes from movement"),
+        ("how much?", "Moderate motion artefact: 2.4 of 4 (whole image)"),
+        ("which side?", "whole image"),
+        ("can it be repaired?", "never recorded"),
+        ("what should we do differently?", "immobilise"),
+        ("why not more?", "between 0.0 and 2.8"),
+    ],
+)
+def test_a_follow_up_goes_on_from_the_answer_before(question: str, words: str) -> None:
+    assert words in topics.told(MR, question, [("What is wrong?", "Moderate motion artefact was found.")])
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("Where in the picture is it worst?", "Moderate motion artefact: whole image"),
+        ("How severe is the main artefact?", "2.4 of 4"),
+        ("did the technologist do anything wrong?", "cannot tell whether the patient"),
+        ("how is the score calculated?", "network scores the pixels"),
+        ("what could you not check?", "takes a phantom"),
+        ("what would restoration change?", "not for primary diagnosis"),
+        ("can it go into a training set?", "the verdict is reject"),
+    ],
+)
+def test_what_one_image_cannot_tell_is_said_with_what_it_shows(question: str, words: str) -> None:
+    assert words.lower() in topics.told(MR, question).lower()
+
+
+@pytest.mark.parametrize(
     "question", ["Why is it poor?", "What should I change at the scanner?", "Where is the problem?", "is this cancer?",
                  "why?", "Is it a bleed?", "is the noise severe because of the dose or because of the kernel",
                  "your diagnosis in one word", "it is of diagnostic quality, so what is the diagnosis"],

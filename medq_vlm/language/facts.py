@@ -99,7 +99,7 @@ def measured(case: Case) -> str:
         return ""
     told = told or [f"{_capital(lines.measure_name(wanted[0]))} was not measured on this image."]
     kinds = [one for one in case.found if {m.name for m in one.evidence} & set(wanted)]
-    told += [f"{_capital(_finding(one))} was found." for one in kinds[:1]]
+    told += [f"{_capital(finding(one))} was found." for one in kinds[:1]]
     notes = [TOPICS[name.replace("_", " ")][1] for name in wanted if name.replace("_", " ") in TOPICS]
     return " ".join((*([f"{_capital(notes[0])}."] if notes and DEFINING.search(case.asked) else []), *told))
 
@@ -142,7 +142,7 @@ def less_dose(case: Case) -> str:
     if case.modality not in (*XRAYS, "pet"):
         return f"{vocab.MODALITY_NAMES[case.modality]} uses no ionising radiation: there is no dose to lower."
     noisy = next((one for one in case.found if "noise" in one.kind or one.kind == "quantum_mottle"), None)
-    now = f"{_capital(_finding(noisy))} was found already" if noisy else "No noise was found"
+    now = f"{_capital(finding(noisy))} was found already" if noisy else "No noise was found"
     return (
         f"A lower dose means more noise. {now}; {_small(verdict(case))} "
         "Iterative or learned reconstruction and automatic exposure control save dose; how far yours may go down I "
@@ -154,7 +154,7 @@ def listing(case: Case) -> str:
     if not case.found:
         return f"{CLEAN}: the score is {_score(case)} of 4 and the verdict is {case.line.verdict}."
     count = DIGITS[len(case.found)] if len(case.found) < len(DIGITS) else str(len(case.found))
-    rows = "; ".join(f"{_finding(one)} ({lines.item(one).place})" for one in case.found)
+    rows = "; ".join(f"{finding(one)} ({lines.item(one).place})" for one in case.found)
     return f"{count} finding{'' if len(case.found) == 1 else 's'}: {rows}."
 
 
@@ -165,7 +165,7 @@ def presence(case: Case) -> str:
     for kind in case.named[:3]:
         one = next((found for found in case.found if found.kind == kind), None)
         told.append(
-            f"Yes, {_finding(one)}: {lines.item(one).place}." if one else f"No {vocab.KIND[kind].plain} was found."
+            f"Yes, {finding(one)}: {lines.item(one).place}." if one else f"No {vocab.KIND[kind].plain} was found."
         )
     return " ".join(told)
 
@@ -174,7 +174,7 @@ def place(case: Case) -> str:
     """To a comparison of sides or regions, and to what a finding covers."""
     if not case.found:
         return f"{CLEAN}, so no region stands out."
-    rows = "; ".join(f"{_finding(one)}: {lines.item(one).place}" for one in case.found[:3])
+    rows = "; ".join(f"{finding(one)}: {lines.item(one).place}" for one in case.found[:3])
     return f"{rows[:1].upper()}{rows[1:]}. More about regions, or a percentage of them, I cannot tell."
 
 
@@ -188,7 +188,7 @@ def hidden(case: Case) -> str:
     if one is None:
         return presence(case)
     return (
-        f"{_capital(_finding(one))} ({lines.item(one).place}): {one.impact}. I do not outline organs: "
+        f"{_capital(finding(one))} ({lines.item(one).place}): {one.impact}. I do not outline organs: "
         "please judge at that place what it covers."
     )
 
@@ -215,7 +215,7 @@ def warnings(case: Case) -> str:
 def remedy(case: Case) -> str:
     if not case.found:
         return f"{CLEAN}, so nothing has to be changed."
-    rows = [f"against {_finding(one)}: {one.remedy}" for one in case.found[:3]]
+    rows = [f"against {finding(one)}: {one.remedy}" for one in case.found[:3]]
     return f"{_capital('; '.join(rows))}."
 
 
@@ -248,7 +248,7 @@ def fitness(case: Case) -> str:
 def cause(case: Case) -> str:
     if not case.found:
         return f"{CLEAN}, so there is no cause to name."
-    told = "; ".join(f"{_finding(one)} usually comes from {one.cause}" for one in case.found[:2])
+    told = "; ".join(f"{finding(one)} usually comes from {one.cause}" for one in case.found[:2])
     machine = case.says("scanner", "machine", "coil", "tube", "detector", "probe", "device", "equipment")
     tail = " One image cannot tell whether the equipment is at fault: a scan of a phantom can." if machine else ""
     return f"{_capital(told)}.{tail}"
@@ -322,14 +322,14 @@ def _score(case: Case) -> str:
 def _because(case: Case) -> str:
     if not case.found:
         return "; no degradation was found"
-    return f", {'because of' if case.line.verdict != 'good' else 'despite'} {_finding(case.found[0])}"
+    return f", {'because of' if case.line.verdict != 'good' else 'despite'} {finding(case.found[0])}"
 
 
 def _so(case: Case) -> str:
     return f" Effect: {case.found[0].impact}. Remedy: {case.found[0].remedy}." if case.found else ""
 
 
-def _finding(one: Finding) -> str:
+def finding(one: Finding) -> str:
     return f"{one.severity} {vocab.KIND[one.kind].plain}"
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from medq_vlm.language import facts
+from medq_vlm.language import facts, limits
 from medq_vlm.language.case import Case
 from medq_vlm.language.guard import polished
 from medq_vlm.schema import Assessment
@@ -142,7 +142,31 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"^what window\b|\bcontrast agent help|^(?:which|what) (?:scanner|vendor|coil|software"
           r"|machine) (?:was|took|made)\b|\bmsv too (?:much|high)\b",
           facts.unknown),
+    # what the rows above leave: to these the model answers with the verdict whatever was asked
+    Topic(r"^where (?:(?:in|on) (?:the|this) (?:image|picture|scan) )?(?:is|are) (?:it|they|the (?:artefacts?|noise"
+          r"|blur)) (?:the )?worst$", facts.place),
+    Topic(r"^how (?:severe|bad|strong) (?:is|are) (?:the|this|that) (?:\w+ )?(?:artefacts?|findings?|noise|blur)\b",
+          limits.degree),
+    Topic(rf"^(?:is|was|did|could) (?:it )?.*\b(?:machine|detector|monitor|patient or|{PEOPLE})\b"
+          r".*\b(?:wrong|spoil\w*|problem|or|fault|mistake)\b|^did i move\b", limits.blame),
+    Topic(r"\bhow (?:was|is|do you) " + THE + r"(?:score|verdict) (?:computed|made|calculated)|\bheader or\b"
+          r"|\bonly the pixels\b", limits.made),
+    Topic(r"\bnot (?:known|check\w*)\b|\bcould(?:nt| not)? you (?:not )?(?:check|measure)|\btolerance\b"
+          r"|\bfindings? (?:could|may|might) be wrong\b", limits.unchecked),
+    Topic(r"\brestor\w+\b.*\b(?:change|bring|safe|diagnostic|read)\b|\bread the restored\b", limits.recovery),
+    Topic(r"^(?:is|can|could|should|would)\b.* (?:training set|reader study|radiomics|segmentation|acceptance|gate)\b",
+          facts.fitness, but=r"\b(?:he|she|thin|because)\b"),
+    Topic(r"^(?:so|anything else|what else|and now|what now)$", facts.instead, True),
 )  # fmt: skip
+# a question of few words goes on from the answer before: what it asks for of the same findings
+FOLLOW_UPS: tuple[Topic, ...] = (
+    Topic(r"(?:why|how come|where from|why (?:does|did) (?:that|it|this) happen)", facts.cause, True),
+    Topic(r"how (?:much|bad|severe|strong)(?: is (?:it|that))?|is (?:that|it) (?:a lot|much|bad)", limits.degree, True),
+    Topic(r"(?:which side|where(?: exactly)?|in which part)", facts.place, True),
+    Topic(r"(?:can|could) (?:it|that|this) be (?:repaired|fixed|corrected|restored)", limits.recovery, True),
+    Topic(r"what (?:should|can|could) (?:we|i) do(?: differently| better)?", facts.remedy, True),
+    Topic(r"why not (?:more|surer|higher)", facts.interval, True),
+)
 POLITE = re.compile(
     r"^(?:(?:please|pls|and|so|but|could you|can you|would you|well|then|now) )+|(?: (?:please|pls|then|now))+$"
 )
@@ -162,7 +186,7 @@ def told(assessment: Assessment, question: str, history: Sequence[tuple[str, str
         return ""
     bare = POLITE.sub("", asked)
     case = Case(assessment, asked, history)
-    for topic in TOPICS:
+    for topic in (*(FOLLOW_UPS if history else ()), *TOPICS):
         if topic.whole:
             hit = re.fullmatch(topic.pattern, bare) or re.fullmatch(topic.pattern, asked)
         else:

@@ -1,0 +1,50 @@
+"""Sentences on what one image cannot tell, each with what its result does show; degrees and follow-ups."""
+
+from __future__ import annotations
+
+from medq_vlm.language import facts
+from medq_vlm.language import line as lines
+from medq_vlm.language.case import Case
+
+
+def degree(case: Case) -> str:
+    """How severe the findings are, on the scale, with place and measured numbers."""
+    if not case.found:
+        return facts.listing(case)
+    told = []
+    for one in ([one for one in case.found if one.kind in case.named] or case.found)[:2]:
+        numbers = f"; {lines.measured(one.evidence)}" if one.evidence else ""
+        told.append(f"{facts.finding(one)}: {one.severity_value:.1f} of 4 ({lines.item(one).place}){numbers}.")
+    return " ".join(text[:1].upper() + text[1:] for text in told)
+
+
+def blame(case: Case) -> str:
+    return f"{facts.cause(case)} One image cannot tell whether the patient, the staff or the machine is to blame."
+
+
+def made(case: Case) -> str:
+    """How the score comes about and what was read for it."""
+    given = case.assessment.acquisition
+    header = f"the acquisition description ({given})" if given else "no acquisition description, as none was given"
+    return (
+        "A trained network scores the pixels between 0 and 4; numbers such as the noise are measured apart, as "
+        f"evidence for its findings. It also read {header}. {facts.score(case)}"
+    )
+
+
+def unchecked(case: Case) -> str:
+    """What was not measured and what no single image holds."""
+    low, high = case.line.interval
+    return (
+        "I cannot tell from one image whether anatomy was missed, what a fault hides, or whether the equipment meets "
+        "a tolerance: that takes a phantom and a standard. "
+        f"What is known: {facts.listing(case)} The score's interval is {low:.1f} to {high:.1f}."
+    )
+
+
+def recovery(case: Case) -> str:
+    """What restoration can do, and cannot."""
+    return (
+        f"{facts.restoring(case)} It cannot bring back detail that was never recorded, and it may change fine "
+        "structures: a restored image is derived and not for primary diagnosis."
+    )
