@@ -150,6 +150,9 @@ def test_a_follow_up_goes_on_from_the_answer_before(question: str, words: str) -
         ("what could you not check?", "takes a phantom"),
         ("what would restoration change?", "not for primary diagnosis"),
         ("can it go into a training set?", "the verdict is reject"),
+        ("pls tell me waht is rong with this scan", "one finding: moderate motion artefact"),
+        ("Please explain the result as if I was a patient", "too poor to be read: blurred and repeated edges"),
+        ("in plain English please", "nothing about health"),
     ],
 )
 def test_what_one_image_cannot_tell_is_said_with_what_it_shows(question: str, words: str) -> None:

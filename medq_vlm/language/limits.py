@@ -18,6 +18,22 @@ def degree(case: Case) -> str:
     return " ".join(text[:1].upper() + text[1:] for text in told)
 
 
+SIMPLY = {
+    "good": "The picture is good enough to be read",
+    "usable": "The picture can be read, with care",
+    "reject": "The picture is too poor to be read",
+}  # by verdict
+
+
+def simply(case: Case) -> str:
+    """For somebody who is no expert."""
+    worst = case.found[0] if case.found else None
+    why = f"{worst.impact}. What helps: {worst.remedy}." if worst else "nothing in particular disturbs it."
+    return (
+        f"{SIMPLY[case.line.verdict]}: {why} This is about the picture alone and says nothing about health or illness."
+    )
+
+
 def blame(case: Case) -> str:
     return f"{facts.cause(case)} One image cannot tell whether the patient, the staff or the machine is to blame."
 

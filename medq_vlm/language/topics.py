@@ -142,6 +142,10 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"^what window\b|\bcontrast agent help|^(?:which|what) (?:scanner|vendor|coil|software"
           r"|machine) (?:was|took|made)\b|\bmsv too (?:much|high)\b",
           facts.unknown),
+    Topic(r"^(?:explain|describe|tell|say|put|give|in)\b.*\b(?:(?:simple|plain|easy|laymans?) (?:words|english|language"
+          r"|terms)|as if i (?:was|were) a|(?:to|for|like) a (?:patient|layman|child|beginner))\b", limits.simply),
+    Topic(r"^(?:tell me )?(?:what|waht|wat)s?(?: is)? w?rong(?: (?:with|in|on) (?:it|this|that|the)"
+          r"(?: image| scan| picture| one)?)?$", facts.instead),
     # what the rows above leave: to these the model answers with the verdict whatever was asked
     Topic(r"^where (?:(?:in|on) (?:the|this) (?:image|picture|scan) )?(?:is|are) (?:it|they|the (?:artefacts?|noise"
           r"|blur)) (?:the )?worst$", facts.place),
