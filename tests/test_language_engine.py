@@ -122,9 +122,10 @@ def test_a_second_question_reads_the_image_no_more(model: LanguageModel) -> None
     counting = Counting(model.engine)
     talker = Talker(LanguageModel(model.causal, model.tokenizer, model.projector, counting))
     subject = written("ct", "chest", [("low_dose_noise", 3.2, EVERYWHERE)], 1.1)
-    first = "".join(talker.answer(subject, "How bad is the noise?"))
+    question = "Why is it poor?"  # answered by the model, not quoted by a rule
+    first = "".join(talker.answer(subject, question))
     needed, counting.count = counting.count, 0
-    assert "".join(talker.answer(subject, "How bad is the noise?")) == first
+    assert "".join(talker.answer(subject, question)) == first
     assert counting.count < needed / 2
     assert len(subject.kept) == 1
 
