@@ -27,8 +27,8 @@ from training.validation import Figures, macro_f1
 
 THRESHOLDS = np.arange(0.2, 2.51, 0.1)
 POOLED_CASES = 20
-UNFAMILIAR_SHARE = 0.15  # of the score map: more lets too many bad images of known sources pass as usable
-COVERAGE = 0.9  # of validation subjects and unfamiliar sources, half and half
+UNFAMILIAR_SHARE = 0.5  # of the score map: most images that users bring are of sources that nobody trained on
+COVERAGE = 0.9  # of validation subjects and unfamiliar sources, in the same shares
 
 
 @dataclass
@@ -59,8 +59,8 @@ def predictions(model: Scorer, features: Features, data: Shards) -> Predictions:
 def calibrate(found: Predictions, data: Shards, strange: Unfamiliar | None = None) -> checkpoint.Calibration:
     """Monotone score map, interval width, per-kind reporting thresholds and clean reference quantiles.
 
-    With versions of sources that were left out of a training, the map is made in part, the interval half for them;
-    for the thresholds they are cases like others.
+    With versions of sources that were left out of a training, map and interval are made half for them; for the
+    thresholds they are cases like others.
     """
     lab = {key: value[: len(found.score)] for key, value in data.labels.items()}
     medical = lab["medical"]
@@ -82,7 +82,7 @@ def calibrate(found: Predictions, data: Shards, strange: Unfamiliar | None = Non
     knots_raw, knots_to = _monotone_knots(said, wanted, weight(UNFAMILIAR_SHARE))
     spread = np.sqrt(((bins - said[:, None]) ** 2 * distribution).sum(1))
     error = np.abs(np.interp(said, knots_raw, knots_to) - wanted) / np.maximum(spread, 0.05)
-    scale = float(_weighted_quantile(error, weight(0.5), np.array([COVERAGE]))[0])
+    scale = float(_weighted_quantile(error, weight(UNFAMILIAR_SHARE), np.array([COVERAGE]))[0])
     score = np.interp(raw, knots_raw, knots_to)
     clean = quality >= 4.0
     modality = lab["modality"][medical]
