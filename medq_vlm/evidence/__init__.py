@@ -12,7 +12,7 @@ from medq_vlm.evidence import spectrum as spectral
 from medq_vlm.evidence.expected import MEASURE, MEASURES, expected_for, for_kind
 from medq_vlm.evidence.filters import picks
 from medq_vlm.evidence.foreground import foreground, luminance
-from medq_vlm.evidence.stats_spectrum import analyse
+from medq_vlm.evidence.stats_spectrum import by_rings, power_of
 from medq_vlm.intensity import linear_quantiles
 from medq_vlm.schema import Measurement, MedQError
 
@@ -99,7 +99,7 @@ def _values(
     edges = sharpness.strong_edges(grey, mask)
     row, column = spacing_mm
     spacing = (row, column) if row is not None and column is not None else (1.0, 1.0)
-    peak, streaks, missing = _spectral(np.clip(grey, low, high), low, scale)
+    peak, streaks, missing = _spectral(grey, low, high, scale)
     out = {
         "noise_sd": sd if unit == "HU" else sd / scale,
         "snr": noise.snr(grey, mask, sd, unit),
@@ -152,11 +152,14 @@ def _values(
     return out
 
 
-def _spectral(shown: np.ndarray, low: float, scale: float) -> tuple[float, float, float]:
-    """Peak, streak energy and missing angle; the spectrum takes tens of bytes a pixel and is let go with this."""
+def _spectral(grey: np.ndarray, low: float, high: float, scale: float) -> tuple[float, float, float]:
+    """Peak, streak energy and missing angle; the spectrum takes ten bytes a pixel and is let go with this."""
+    shown = np.clip(grey, low, high)
     shown -= np.float32(low)
     shown *= np.float32(1.0 / scale)
-    found = analyse(shown)
+    power = power_of(shown)
+    del shown
+    found = by_rings(power, grey.shape[1])
     return spectral.spectral_peak(found), spectral.streak_energy(found), spectral.missing_angle(found)
 
 

@@ -19,8 +19,8 @@ def blockiness(grey: np.ndarray, period: int = 8) -> float:
     found = []
     for axis in (0, 1):
         # median over lines: an edge of the anatomy crosses few of them, a block border all
-        step = np.abs(np.diff(grey, axis=axis))
-        line = step.mean(1 - axis) + 1e-12 * float(np.abs(grey).max())
+        step = np.diff(grey, axis=axis)
+        line = np.abs(step, out=step).mean(1 - axis) + 1e-12 * float(max(grey.max(), -grey.min()))
         excess = line[1:-1] - 0.5 * (line[:-2] + line[2:])
         typical = float(line.mean())
         if typical <= 0:

@@ -20,12 +20,12 @@ def ring_amplitude(grey: np.ndarray, mask: np.ndarray) -> float:
     picture moves: the measure then reads low.
     """
     h, w = grey.shape
-    work = grey.astype(np.float32)
-    high = work - box_mean(work, 9)
     if not mask.any():
         return float("nan")
+    high = box_mean(grey, 9)
+    np.subtract(grey, high, out=high)
     typical = 4.0 * float(np.abs(high[mask]).mean())
-    high = np.clip(high, -typical, typical)
+    np.clip(high, -typical, typical, out=high)
     high[~mask] = np.nan
     samples = polar(high, ((h - 1) / 2, (w - 1) / 2), max(8, min(h, w) // 2 - 2), 6, 256)
     known = np.isfinite(samples)

@@ -97,8 +97,10 @@ def void_share(grey: np.ndarray, mask: np.ndarray) -> float:
     smooth = box_mean(grey, 5)
     low = float(smooth.min())
     body = smooth[mask]
+    del smooth
     level = median(body) - low
-    return float(np.mean(body - low < 0.15 * level)) if level > 0 else float("nan")
+    body -= np.float32(low)
+    return float(np.mean(body < 0.15 * level)) if level > 0 else float("nan")
 
 
 def depth_falloff(grey: np.ndarray, mask: np.ndarray, inverted: bool = False) -> float:

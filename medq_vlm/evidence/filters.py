@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
 
+STRIP_PX = 2048 * 2048  # of one copy of a picture; what works by strips holds few of a larger one whole
 EDGE_OFFSETS = np.arange(-6.0, 6.25, 0.5, dtype=np.float32)  # pixels along the gradient
 
 
@@ -26,13 +28,23 @@ def binomial_blur(image: np.ndarray, passes: int = 3) -> np.ndarray:
     return flat.reshape(padded.shape)[:h, :w] * padded.dtype.type(1.0 / 16.0**passes)
 
 
+def strips(height: int, width: int, most_px: int = STRIP_PX) -> Iterator[slice]:
+    """Rows of a picture from the first to the last in strips of at most `most_px` pixels, and of one row at least."""
+    rows = max(1, most_px // max(1, width))
+    for first in range(0, height, rows):
+        yield slice(first, min(first + rows, height))
+
+
 def box_mean(image: np.ndarray, size: int) -> np.ndarray:
     """Mean of the `size` x `size` pixels about each one of (H, W): ndimage.uniform_filter to the bit, in half its time.
 
-    That goes down columns number by number through far memory; turning the picture costs less.
+    That goes down columns number by number through far memory; turning the picture costs less, strip by strip in turn.
     """
-    down = ndimage.uniform_filter1d(np.ascontiguousarray(image.T), size)
-    return ndimage.uniform_filter1d(np.ascontiguousarray(down.T), size)
+    out = np.empty(image.shape, image.dtype)
+    for columns in strips(image.shape[1], image.shape[0]):
+        out[:, columns] = ndimage.uniform_filter1d(np.ascontiguousarray(image[:, columns].T), size).T
+    ndimage.uniform_filter1d(out, size, output=out)
+    return out
 
 
 def halve(image: np.ndarray) -> np.ndarray:
@@ -67,8 +79,14 @@ def quantiles(values: np.ndarray, shares: tuple[float, ...]) -> list[float]:
 
 def picks(mask: np.ndarray, limit: int = 12_000) -> np.ndarray:
     """Flat indices of at most about `limit` True pixels of (H, W), evenly strided."""
-    flat = np.flatnonzero(mask)
-    return flat[:: max(1, flat.size // limit)]
+    flat = mask.ravel()
+    step = max(1, int(np.count_nonzero(flat)) // limit)
+    found, skip = [], 0
+    for part in strips(flat.size, 1):  # an index takes eight bytes
+        here = np.flatnonzero(flat[part])
+        found.append(here[skip::step] + part.start)
+        skip = (skip - here.size) % step
+    return np.concatenate(found)
 
 
 def flat_patches(image: np.ndarray) -> np.ndarray:

@@ -27,9 +27,9 @@ def noise_sd(grey: np.ndarray, mask: np.ndarray, unit: str = "value") -> float:
     scale = high - low
     if scale <= 0:
         return float("nan")
-    work = (grey - np.float32(middle)) * np.float32(1.0 / scale)  # float32 squares of 16-bit values would cancel
+    work = grey - np.float32(middle)
+    work *= np.float32(1.0 / scale)  # float32 squares of 16-bit values would cancel
     mean = box_mean(work, WINDOW)
-    square = box_mean(work * work, WINDOW)
     inside = all_near(mask, WINDOW)
     if np.count_nonzero(inside) < 100:
         inside = mask
@@ -39,8 +39,11 @@ def noise_sd(grey: np.ndarray, mask: np.ndarray, unit: str = "value") -> float:
         if np.count_nonzero(tissue) > 0.05 * np.count_nonzero(inside):
             inside = tissue
     at = picks(inside, 40_000)
+    level = mean.ravel()[at]
+    del mean, inside  # a picture of 8000 x 8000 is 256 MB: none is kept longer than it is read
+    square = box_mean(np.square(work, out=work), WINDOW).ravel()[at]
     n = WINDOW * WINDOW
-    local = np.sqrt(np.maximum(square.ravel()[at] - mean.ravel()[at] ** 2, 0) * (n / (n - 1)))
+    local = np.sqrt(np.maximum(square - level**2, 0) * (n / (n - 1)))
     local = local[local > 1e-5]  # padding and saturated patches have no noise to measure
     if local.size < 100:
         return float("nan")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
-from medq_vlm.evidence.filters import bilinear, binomial_blur, gradient, halve, quantiles
+from medq_vlm.evidence.filters import bilinear, binomial_blur, gradient, halve, quantiles, strips
 
 RISE = 2.5631  # 10-90 % rise of a Gaussian edge in units of its sigma
 FINE, COARSE = 2, 6  # binomial passes of the two scales: variances 1 and 3 pixels squared
@@ -25,6 +26,9 @@ class Edges(NamedTuple):
     x: np.ndarray
 
 
+NO_EDGES = Edges(*(np.zeros(0, np.float32) for _ in Edges._fields))
+
+
 def strong_edges(grey: np.ndarray, mask: np.ndarray) -> Edges:
     """Blur of the strongest edges of (H, W) inside `mask`, from the gradient at two scales.
 
@@ -33,58 +37,66 @@ def strong_edges(grey: np.ndarray, mask: np.ndarray) -> Edges:
     Wide blurs are measured on a halved image, where the two scales can tell them apart.
     """
     # a power of two changes no digit; the squares of far larger values would overflow
-    grey = grey * np.float32(0.5 ** int(np.frexp(float(max(grey.max(), -grey.min())))[1]))
-    found = _edges_at(grey, mask)
+    scale = 0.5 ** int(np.frexp(float(max(grey.max(), -grey.min())))[1])
+    found = _edges_at(grey, mask, scale)
     extra = 0.0
     for level in (1, 2, 3):
         if found.sigma_px.size < 20 or np.median(found.sigma_px) < 2.2 * 2 ** (level - 1) or min(grey.shape) < 96:
             break
-        grey, mask = halve(grey), halve(mask.astype(np.float32)) > 0.99
+        grey, mask, scale = halve(grey * np.float32(scale)), halve(mask.astype(np.float32)) > 0.99, 1.0
         extra += 0.25 * 4.0 ** (level - 1)  # variance of a two-pixel mean
-        wide = _edges_at(grey, mask)
+        wide = _edges_at(grey, mask, scale)
         if wide.sigma_px.size < 20:
             break
-        scale = 2.0**level
-        sigma = np.sqrt(np.maximum((wide.sigma_px * scale) ** 2 - extra, 0.0))
-        found = Edges(sigma, wide.ny, wide.nx, wide.y * scale, wide.x * scale)
+        px = 2.0**level
+        sigma = np.sqrt(np.maximum((wide.sigma_px * px) ** 2 - extra, 0.0))
+        found = Edges(sigma, wide.ny, wide.nx, wide.y * px, wide.x * px)
     return found
 
 
-def _edges_at(grey: np.ndarray, mask: np.ndarray) -> Edges:
-    none = np.zeros(0, np.float32)
+def _edges_at(grey: np.ndarray, mask: np.ndarray, scale: float) -> Edges:
+    """Edges of `scale` times the picture, found by strips: their height changes no edge."""
     h, w = grey.shape
     if min(h, w) < 2 * MARGIN + 4:
-        return Edges(none, none, none, none, none)
-    blurred = binomial_blur(grey, FINE)
-    fine = _slope(blurred)[0]
-    blurred = binomial_blur(blurred, COARSE - FINE)
-    coarse, cy, cx = _slope(blurred)
-    del blurred  # a picture of 8000 x 8000 is 256 MB: none is kept longer than it is read
-    inner, counts = (each[MARGIN:-MARGIN, MARGIN:-MARGIN] for each in (coarse, mask))
-    cut = quantiles(inner[::2, ::2] * counts[::2, ::2], (0.9,))[0]
-    least = max(cut, 1e-9 * (float(max(grey.max(), -grey.min())) + 1e-30))
-    flat = np.flatnonzero((inner > least) & counts)
-    y, x = flat // inner.shape[1] + MARGIN, flat % inner.shape[1] + MARGIN
-    at, height, body = y * w + x, coarse.ravel(), mask.ravel()
-    crest = height[at]
-    ny, nx = cy.ravel()[at] / crest, cx.ravel()[at] / crest
-    del cy, cx
-    step = np.rint(ny).astype(int) * w + np.rint(nx).astype(int)  # to the next pixel across the edge
-    keep = (crest >= height[at + step]) & (crest >= height[at - step]) & body[at + 3 * step] & body[at - 3 * step]
-    if int(keep.sum()) < 20:
-        return Edges(none, none, none, none, none)
-    strong = 0.4 * quantiles(crest[keep], (0.98,))[0]
-    keep &= crest >= strong
-    y, x, ny, nx = y[keep], x[keep], ny[keep], nx[keep]
-    thin = slice(None, None, max(1, y.size // 3000))
-    y, x, ny, nx = y[thin], x[thin], ny[thin], nx[thin]
-    ratio2 = (_crest(fine, y, x, ny, nx) / _crest(coarse, y, x, ny, nx)) ** 2
+        return NO_EDGES
+    slopes = lru_cache(maxsize=1)(partial(_slopes, grey, np.float32(scale)))  # a picture of one strip is filtered once
+    parts = [(MARGIN + rows.start, MARGIN + rows.stop) for rows in strips(h - 2 * MARGIN, w)]
+    cut = quantiles(np.concatenate([_sample(slopes(*rows), mask, rows) for rows in parts]), (0.9,))[0]
+    least = max(cut, 1e-9 * (scale * float(max(grey.max(), -grey.min())) + 1e-30))
+    found = [_crests(slopes(*rows), mask, least) for rows in parts]
+    crest, y, x, ny, nx = (np.concatenate(each) for each in zip(*found, strict=True))
+    if crest.size < 20:
+        return NO_EDGES
+    strong = np.flatnonzero(crest >= 0.4 * quantiles(crest, (0.98,))[0])
+    strong = strong[:: max(1, strong.size // 3000)]
+    y, x, ny, nx = y[strong], x[strong], ny[strong], nx[strong]
+    ends = np.searchsorted(y, [last for _, last in parts])
+    split = zip(parts, *(np.split(each, ends[:-1]) for each in (y, x, ny, nx)), strict=True)
+    ratio2 = np.concatenate([_ratio(slopes(*rows), *edges) for rows, *edges in split if edges[0].size]) ** 2
     # the central difference is itself a two-pixel box: a third of a squared pixel along each axis
     box = (ny**4 + nx**4) / 3.0
     a2, b2 = 0.5 * FINE + box, 0.5 * COARSE + box
     ratio2 = np.clip(ratio2, 1.0 + 1e-3, b2 / a2)
     sigma = np.sqrt(np.maximum((b2 - ratio2 * a2) / (ratio2 - 1.0), PIXEL_SIGMA**2))
     return Edges(sigma, ny, nx, y.astype(np.float32), x.astype(np.float32))
+
+
+class _Slopes(NamedTuple):
+    """Gradient of a strip and the MARGIN rows above and below it, (R, W) each."""
+
+    top: int  # row of the picture that is the first here
+    fine: np.ndarray  # its length after FINE passes
+    coarse: np.ndarray  # after COARSE ones
+    cy: np.ndarray  # d/dy after COARSE ones
+    cx: np.ndarray
+
+
+def _slopes(grey: np.ndarray, scale: np.float32, first: int, last: int) -> _Slopes:
+    """Slopes of `scale` times the rows `first` to `last`, at least MARGIN from the border: the filters reach 8 rows."""
+    top = first - MARGIN
+    blurred = binomial_blur(grey[top : last + MARGIN] * scale, FINE)
+    fine = _slope(blurred)[0]
+    return _Slopes(top, fine, *_slope(binomial_blur(blurred, COARSE - FINE)))
 
 
 def _slope(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -95,9 +107,37 @@ def _slope(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.sqrt(square, out=square), gy, gx  # np.hypot takes four times as long
 
 
-def _crest(size: np.ndarray, y: np.ndarray, x: np.ndarray, ny: np.ndarray, nx: np.ndarray) -> np.ndarray:
+def _sample(slopes: _Slopes, mask: np.ndarray, rows: tuple[int, int]) -> np.ndarray:
+    """Length of the coarse gradient of every second pixel of every second row, 0 outside the mask; flat."""
+    start = rows[0] + (rows[0] - MARGIN) % 2
+    counts = mask[start : rows[1] : 2, MARGIN:-MARGIN:2]
+    return (slopes.coarse[start - slopes.top : -MARGIN : 2, MARGIN:-MARGIN:2] * counts).ravel()
+
+
+def _crests(slopes: _Slopes, mask: np.ndarray, least: float) -> tuple[np.ndarray, ...]:
+    """Length, y, x and unit direction (y, x) of the gradient where it is highest across an edge of the strip."""
+    rows, w = slopes.coarse.shape
+    height, body = slopes.coarse.ravel(), mask[slopes.top : slopes.top + rows].ravel()
+    inner, counts = (each.reshape(rows, w)[MARGIN:-MARGIN, MARGIN:-MARGIN] for each in (height, body))
+    flat = np.flatnonzero((inner > least) & counts)
+    y, x = flat // inner.shape[1] + MARGIN, flat % inner.shape[1] + MARGIN
+    at = y * w + x
+    crest = height[at]
+    ny, nx = slopes.cy.ravel()[at] / crest, slopes.cx.ravel()[at] / crest
+    step = np.rint(ny).astype(int) * w + np.rint(nx).astype(int)  # to the next pixel across the edge
+    keep = (crest >= height[at + step]) & (crest >= height[at - step]) & body[at + 3 * step] & body[at - 3 * step]
+    return crest[keep], y[keep] + slopes.top, x[keep], ny[keep], nx[keep]
+
+
+def _ratio(slopes: _Slopes, y: np.ndarray, x: np.ndarray, ny: np.ndarray, nx: np.ndarray) -> np.ndarray:
+    """Fine over coarse crest of edges of the strip."""
+    fine, coarse = (_crest(size, slopes.top, y, x, ny, nx) for size in (slopes.fine, slopes.coarse))
+    return fine / coarse
+
+
+def _crest(size: np.ndarray, top: int, y: np.ndarray, x: np.ndarray, ny: np.ndarray, nx: np.ndarray) -> np.ndarray:
     """Height of the gradient crest between pixels: a Gaussian through three samples across the edge."""
-    logs = [np.log(bilinear(size, y + k * ny, x + k * nx) + np.float32(1e-30)) for k in (-1.0, 0.0, 1.0)]
+    logs = [np.log(bilinear(size, y + k * ny - top, x + k * nx) + np.float32(1e-30)) for k in (-1.0, 0.0, 1.0)]
     bend = logs[0] - 2 * logs[1] + logs[2]
     shift = np.where(bend < -1e-6, (logs[0] - logs[2]) / np.minimum(2 * bend, -1e-6), 0.0)
     shift = np.clip(shift, -1.0, 1.0)

@@ -41,5 +41,5 @@ def spectral_peak(spectrum: Spectrum) -> float:
     maps = spectrum.maps
     white = spectrum.white
     use = (maps.angle < ANGLES) | maps.axis_row.ravel() | maps.axis_col.ravel()
-    inner = white[use]
-    return 10.0 * float(np.log10(max(float(inner.max()), 1e-3))) if inner.size else 0.0
+    top = float(white.max(where=use, initial=0.0))
+    return 10.0 * float(np.log10(max(top, 1e-3))) if use.any() else 0.0

@@ -13,16 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft
 
-from medq_vlm.evidence.filters import log10p, shared_part
+from medq_vlm.evidence.filters import STRIP_PX, log10p, shared_part, strips
 
 BANDS = 9
 ANGLES = 36
 RINGS = 48
-KEPT_PX = 2048 * 2048  # the maps of a larger image take too much memory to keep: 19 bytes a pixel
+KEPT_PX = STRIP_PX  # the maps of a larger image take too much memory to keep: 15 bytes a pixel
 
 
 class _Maps(NamedTuple):
-    window: np.ndarray  # (H, W)
     band: np.ndarray  # (H * (W // 2 + 1),) log band, BANDS = outside
     ring: np.ndarray  # linear radius bin, RINGS = corner
     angle: np.ndarray  # direction bin, ANGLES = outside the mid to high disc
@@ -42,38 +41,45 @@ def _kept_maps(h: int, w: int) -> _Maps:
 
 
 def _maps(h: int, w: int) -> _Maps:
-    window = np.outer(np.hanning(h + 2)[1:-1], np.hanning(w + 2)[1:-1]).astype(np.float32)
-    fy = np.fft.fftfreq(h)[:, None]
+    index = np.intp if h * w <= KEPT_PX else np.uint8  # what counts fastest, or an eighth of the memory
+    parts = zip(*(_rows(h, w, rows, index) for rows in strips(h, w)), strict=True)
+    band, ring, angle, *places = (np.concatenate(part) for part in parts)
+    band, ring, angle = band.ravel(), ring.ravel(), angle.ravel()
+    return _Maps(
+        band, ring, angle,
+        _totals(band, BANDS + 1)[:BANDS], _totals(ring, RINGS + 1), _totals(angle, ANGLES + 1)[:ANGLES],
+        *places,
+    )  # fmt: skip
+
+
+def _rows(h: int, w: int, rows: slice, index: type) -> tuple[np.ndarray, ...]:
+    """The maps of (H, W) on some of the rows: band, ring and angle as `index`, and the five places."""
+    fy = np.fft.fftfreq(h)[rows, None]
     fx = np.fft.rfftfreq(w)[None]
     radius = np.hypot(fy, fx)
     edges = np.geomspace(1 / 128, 0.5, BANDS + 1)
-    index = np.intp if h * w <= KEPT_PX else np.uint8  # what counts fastest, or an eighth of the memory
     band = np.searchsorted(edges, radius, side="right") - 1
     band[(band < 0) | (band >= BANDS)] = BANDS
     band = band.astype(index, copy=False)
     ring = np.minimum((radius * 2 * RINGS).astype(index), RINGS)
     turn = np.arctan2(fy, np.maximum(fx, 1e-9))  # -pi/2 to pi/2
     angle = np.minimum(((turn + np.pi / 2) / np.pi * ANGLES).astype(index), ANGLES - 1)
-    del turn
     # the two axes carry the frame of the picture and the outline of text: they are counted apart
     on_axis = (np.abs(fy) * h < 1.5) | (np.abs(fx) * w < 1.5)
     angle[(radius < 0.08) | (radius >= 0.5) | on_axis] = ANGLES
     high = (radius > 0.06) & (radius < 0.5)
     row_high = (np.abs(fy) > 0.375) & (np.abs(fx) < 0.25) & (np.abs(fx) * w > 1.5)
     col_high = (np.abs(fx) > 0.375) & (np.abs(fy) < 0.25) & (np.abs(fy) * h > 1.5)
-    return _Maps(
-        window,
-        band.ravel(),
-        ring.ravel(),
-        angle.ravel(),
-        np.bincount(band.ravel(), None, BANDS + 1)[:BANDS],
-        np.bincount(ring.ravel(), None, RINGS + 1),
-        np.bincount(angle.ravel(), None, ANGLES + 1)[:ANGLES],
-        row_high,
-        col_high,
-        (radius > 0.25) & (np.abs(fy) < 0.375) & (np.abs(fx) < 0.375),
-        np.broadcast_to(np.abs(fy) * h < 1.5, radius.shape) & high,
-        np.broadcast_to(np.abs(fx) * w < 1.5, radius.shape) & high,
+    core = (radius > 0.25) & (np.abs(fy) < 0.375) & (np.abs(fx) < 0.375)
+    axis_row = np.broadcast_to(np.abs(fy) * h < 1.5, radius.shape) & high
+    axis_col = np.broadcast_to(np.abs(fx) * w < 1.5, radius.shape) & high
+    return band, ring, angle, row_high, col_high, core, axis_row, axis_col
+
+
+def _totals(index: np.ndarray, bins: int, weights: np.ndarray | None = None) -> np.ndarray:
+    """np.bincount by blocks: it makes eight bytes of every index, and eight of every weight."""
+    return np.sum(
+        [np.bincount(index[b], None if weights is None else weights[b], bins) for b in strips(index.size, 1)], axis=0
     )
 
 
@@ -89,22 +95,39 @@ class Spectrum(NamedTuple):
 
 def analyse(image: np.ndarray) -> Spectrum:
     """Spectrum of (H, W) float32 of range about 1; invariant to an offset."""
+    return by_rings(power_of(image), image.shape[1])
+
+
+def power_of(image: np.ndarray) -> np.ndarray:
+    """Windowed power (h, w // 2 + 1) of (H, W) float32 of range about 1; h and w: H and W down to a multiple of 8."""
     h, w = image.shape[0] // 8 * 8, image.shape[1] // 8 * 8
     image = image[:h, :w]
-    maps = (_kept_maps if h * w <= KEPT_PX else _maps)(h, w)
     mean = np.float32(image.mean())
-    field = fft.rfft2((image - mean) * maps.window)
-    power = field.real**2
-    power += field.imag**2
-    del field
+    down, across = (np.hanning(n + 2)[1:-1] for n in (h, w))
+    field = np.empty((h, w // 2 + 1), np.complex64)
+    for rows in strips(h, w):
+        field[rows] = fft.rfft((image[rows] - mean) * np.outer(down[rows], across).astype(np.float32))
+    field = fft.fft(field, axis=0, overwrite_x=True)
+    power = np.empty(field.shape, np.float32)
+    for rows in strips(h, w):
+        power[rows] = field[rows].real ** 2 + field[rows].imag ** 2
     power *= np.float32(1.0 / (h * w))
     power += np.float32(1e-10)  # of the squared range: below every image, above float rounding
+    return power
+
+
+def by_rings(power: np.ndarray, width: int) -> Spectrum:
+    """Spectrum of the `power_of` an image `width` pixels wide."""
+    h, w = power.shape[0], width // 8 * 8
+    maps = (_kept_maps if h * w <= KEPT_PX else _maps)(h, w)
     flat = power.ravel()
     filled = np.flatnonzero(maps.ring_count)  # small images leave rings empty
-    ring_mean = np.bincount(maps.ring, flat, RINGS + 1)[filled] / maps.ring_count[filled]
+    ring_mean = _totals(maps.ring, RINGS + 1, flat)[filled] / maps.ring_count[filled]
     ring_mean = np.interp(np.arange(RINGS + 1), filled, ring_mean)
-    white = flat / ring_mean[maps.ring]
-    fan = np.bincount(maps.angle, white, ANGLES + 1)[:ANGLES] / np.maximum(maps.angle_count, 1)
+    white = np.empty(flat.size)
+    for block in strips(flat.size, 1):
+        np.divide(flat[block], ring_mean[maps.ring[block]], out=white[block])
+    fan = _totals(maps.angle, ANGLES + 1, white)[:ANGLES] / np.maximum(maps.angle_count, 1)
     return Spectrum(maps, power, ring_mean, white, fan)
 
 
