@@ -168,3 +168,8 @@ def test_a_head_is_expected_to_be_less_noisy_than_a_body() -> None:
 def test_cupping_is_told_in_hounsfield_units_with_its_range() -> None:
     (told,) = stamped({"cupping": 30.0}, "ct", "HU", (1.0, 1.0))
     assert (told.unit, told.expected, told.within) == ("HU", "<= 20 HU", False)
+
+
+def test_no_range_is_promised_of_the_signal_of_a_ct_picture_without_hounsfield_units() -> None:
+    told = [stamped({"snr": 60.0}, "ct", unit, (1.0, 1.0))[0] for unit in ("HU", "value")]
+    assert [one.within for one in told] == [True, None]

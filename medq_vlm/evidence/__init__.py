@@ -172,7 +172,7 @@ def _stamp(name: str, value: float, words: str, unit: str, known_spacing: bool) 
         shown = "range"
     elif shown == "mm" and not known_spacing:
         shown = "px"
-    if (" HU" in words and shown != "HU") or (" mm" in words and name == "edge_width" and shown != "mm"):
+    if (" HU" in words and unit != "HU") or (" mm" in words and name == "edge_width" and shown != "mm"):
         words = ""  # a range in another unit would mislead
     if " px" in words and shown != "px":
         words = ""

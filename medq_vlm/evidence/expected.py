@@ -41,7 +41,7 @@ MEASURES: tuple[Measure, ...] = (
         "higher",
         "NEMA MS 1, single-image form",
         # accepted T1w scans: MRIQC total SNR 8.3 to 15.6 (5th to 95th percentile, three studies)
-        {"mr": ">= 10", "ct": ">= 40", "pet": ">= 8", "xray": ">= 20", "mammography": ">= 20"},
+        {"mr": ">= 10", "ct": ">= 40 (from air, in HU)", "pet": ">= 8", "xray": ">= 20", "mammography": ">= 20"},
     ),
     Measure(
         "cnr",
