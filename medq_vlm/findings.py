@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from medq_vlm import vocab
 from medq_vlm.evidence import for_kind, foreground
+from medq_vlm.evidence.expected import ONE_SIDED
 from medq_vlm.evidence.places import Box, place
 from medq_vlm.schema import Finding, ImageSample, Location, Measurement
 from medq_vlm.slice_scores import SliceScores
@@ -58,7 +59,7 @@ def _finding(
         severity_value=level,
         confidence=max(s.kind_probability.get(kind, 0.0) for s in scored),
         location=location,
-        evidence=tuple(m for m in measured if m.name in names),
+        evidence=tuple(m for m in measured if m.name in names and not (m.name in ONE_SIDED and m.within)),
         cause=cause,
         impact=impact,
         remedy=remedy,

@@ -106,6 +106,8 @@ class Measurement:
     @property
     def within(self) -> bool | None:
         """Whether the value lies in the range expected of a good image; None where there is no one-sided range."""
+        if self.expected == "0":
+            return self.value <= 0
         return None if self.times_bound is None else self.times_bound <= 1
 
 

@@ -245,3 +245,7 @@ BACKED_BY: dict[str, tuple[str, ...]] = {
 def for_kind(kind: str) -> tuple[str, ...]:
     """Names of the measures that back a finding of `kind` (vocab.KIND_NAMES), the most telling first."""
     return BACKED_BY[kind]
+
+
+# Evidence where it shows something, and none where it does not: four of five limited angles leave no empty wedge.
+ONE_SIDED = ("missing_angle",)
