@@ -81,7 +81,7 @@ def test_the_whole_is_told_by_its_attributes() -> None:
 @pytest.mark.parametrize(
     ("said", "better"),
     [
-        ("No, metal streaks was not found.", "No, metal streaks were not found."),
+        ("No, metal streaks was not found.", "No metal streaks were found."),
         ("Overall, the quality of this image is reject.", "Overall, the verdict on this image is reject."),
         ("This is a retina fundus.", "This is a fundus image of the retina."),
         ("Why not raise tube current?", "Raise tube current."),

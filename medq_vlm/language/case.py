@@ -15,13 +15,13 @@ from medq_vlm.schema import Assessment, Finding
 ASKING = (
     "what whats which is was the a this it its of in on how much many high low big large are there used here "
     "image scan give tell show me and normal that value level number for you did measured expected ok okay "
-    "please mean means does good bad exactly current now your "
+    "please mean means does good bad exactly current now your were set settings parameters "
 )
 FILLER = frozenset(ASKING.split())  # words that ask for a number and nothing more
 # what people call a measured number -> its name in the result
 MEASURES = {
     "noise_sd": ("noise sd", "noise level", "noise value", "standard deviation", "sd", "hu is the noise", "noise in hu",
-                 "noise"),
+                 "noise level in numbers", "noise"),
     "snr": ("snr", "signal-to-noise", "signal to noise"),
     "cnr": ("cnr", "contrast-to-noise", "contrast to noise"),
     "edge_width": ("edge width", "spatial resolution", "mtf"),
@@ -30,7 +30,7 @@ MEASURES = {
     "bias_field_range": ("bias field range", "non-uniformity"),
     "streak_energy": ("streak energy",),
     "ring_amplitude": ("ring amplitude",),
-    "clipped_fraction": ("clipped fraction", "clipped share"),
+    "clipped_fraction": ("clipped fraction", "clipped share", "pixels are clipped", "clipped pixels"),
     "blockiness": ("blockiness",),
     "brightness": ("mean brightness", "brightness value"),
     "contrast_range": ("contrast range",),
@@ -60,6 +60,7 @@ SETTINGS = {
     ("b value", "b-value"): ("b_value_s_mm2", "b value", "s/mm2", ("mr",)),
     ("pixel size", "pixel spacing", "voxel size"): ("pixel_spacing_mm", "pixel size", "mm", vocab.MODALITIES),
 }  # fmt: skip
+OTHER_NUMBERS = ("sd", "snr", "cnr", *sorted((form for forms in SETTINGS for form in forms), key=len, reverse=True))
 # organs and tasks of a question -> body parts that show them
 ORGANS = {
     "brain bleed stroke subdural haematoma hematoma skull hippocampal": ("head", "whole body"),
@@ -105,11 +106,12 @@ class Case:
         return any(f" {form} " in f" {self.asked} " for form in forms)
 
     def bare(self, *forms: str) -> bool:
-        """Whether the question names one of `forms` and nothing else of weight."""
+        """Whether the question names one of `forms` and nothing else of weight, but for other numbers."""
         spaced = f" {self.asked} "
         named = [form for form in forms if f" {form} " in spaced]
-        return bool(named) and set(spaced.replace(f" {max(named, key=len)} ", " ").split()) <= FILLER | {
-            "sd",
-            "snr",
-            "cnr",
-        }
+        if not named:
+            return False
+        spaced = spaced.replace(f" {max(named, key=len)} ", " ")
+        for other in OTHER_NUMBERS:
+            spaced = spaced.replace(f" {other} ", " ")
+        return set(spaced.split()) <= FILLER

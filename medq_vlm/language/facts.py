@@ -7,6 +7,7 @@ gets which sentence. A function gives "" where the result holds nothing to say: 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from medq_vlm import vocab
 from medq_vlm.language import line as lines
@@ -111,19 +112,24 @@ def numbers(case: Case) -> str:
 
 
 def setting(case: Case) -> str:
-    """A field of the header."""
-    for forms, (name, plain, unit, modalities) in SETTINGS.items():
-        if case.bare(*forms):
-            if case.modality not in modalities:
-                return _no_setting(case, plain)
-            fields = {key.lower(): value for key, value in case.assessment.acquisition_fields.items()}
-            value = fields.get(name, next((v for k, v in fields.items() if k.startswith(plain)), None))
-            if value is not None:
-                text = f"{value:.4g}" if isinstance(value, float) else str(value)
-                return f"The file gives: {plain} {text} {unit}".strip() + "."
-            told = f" The acquisition reads: {case.assessment.acquisition}." if case.assessment.acquisition else ""
-            return f"The file does not give the {plain}.{told}"
-    return ""
+    """The fields of the header that a question names."""
+    told = [_field(case, *row) for forms, row in SETTINGS.items() if case.bare(*forms)]
+    read = f" The acquisition reads: {case.assessment.acquisition}." if case.assessment.acquisition else ""
+    return " ".join(told) + (read if any(sentence.startswith(NOT_GIVEN) for sentence in told) else "")
+
+
+NOT_GIVEN = "The file does not give"
+
+
+def _field(case: Case, name: str, plain: str, unit: str, modalities: Sequence[str]) -> str:
+    if case.modality not in modalities:
+        return _no_setting(case, plain)
+    fields = {key.lower(): value for key, value in case.assessment.acquisition_fields.items()}
+    value = fields.get(name, next((v for k, v in fields.items() if k.startswith(plain)), None))
+    if value is None:
+        return f"{NOT_GIVEN} the {plain}."
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"The file gives: {plain} {text} {unit}".strip() + "."
 
 
 def advice(case: Case) -> str:
@@ -139,8 +145,8 @@ def advice(case: Case) -> str:
 
 
 def less_dose(case: Case) -> str:
-    if case.modality not in (*XRAYS, "pet"):
-        return f"{vocab.MODALITY_NAMES[case.modality]} uses no ionising radiation: there is no dose to lower."
+    if none := doseless(case):
+        return none
     noisy = next((one for one in case.found if "noise" in one.kind or one.kind == "quantum_mottle"), None)
     now = f"{_capital(finding(noisy))} was found already" if noisy else "No noise was found"
     return (
@@ -148,6 +154,13 @@ def less_dose(case: Case) -> str:
         "Iterative or learned reconstruction and automatic exposure control save dose; how far yours may go down I "
         "cannot tell from one image."
     )
+
+
+def doseless(case: Case) -> str:
+    """That there is no dose in this modality; "" where there is."""
+    if case.modality in (*XRAYS, "pet"):
+        return ""
+    return f"{vocab.MODALITY_NAMES[case.modality]} uses no ionising radiation: there is no dose to change."
 
 
 def listing(case: Case) -> str:

@@ -180,6 +180,8 @@ PLURALS = "|".join(
 SLIPS = (
     (re.compile(rf"(?i)(?<!of )(?<!of the )\b({PLURALS}) was\b"), r"\1 were"),
     (re.compile(rf"(?i)(?<!of )(?<!of the )\b({PLURALS}) is\b"), r"\1 are"),
+    (re.compile(rf"(?i)\bthere is no ({PLURALS})\b"), r"there are no \1"),
+    (re.compile(r"^(\s*)No, (?:an? |the )?([a-z][\w -]*) (was|were) not found"), r"\1No \2 \3 found"),
     (re.compile(r"(?i)\ba retina fundus\b"), "a fundus image of the retina"),
     (re.compile(r"\(([^()]*) \(([^()]*)\)\)"), r"(\1, \2)"),  # brackets in brackets, from the line's evidence
     (re.compile(r"^(\s*)Why not (\w)([^?]*)\?"), lambda hit: f"{hit[1]}{hit[2].upper()}{hit[3]}."),

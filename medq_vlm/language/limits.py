@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from medq_vlm.language import facts
 from medq_vlm.language import line as lines
 from medq_vlm.language.case import Case
@@ -64,3 +66,33 @@ def recovery(case: Case) -> str:
         f"{facts.restoring(case)} It cannot bring back detail that was never recorded, and it may change fine "
         "structures: a restored image is derived and not for primary diagnosis."
     )
+
+
+BOUND = re.compile(r"\b[0-4](?:\.\d+)?\b")
+
+
+def against(case: Case) -> str:
+    """The score beside the last number that the question names."""
+    bound = float(BOUND.findall(case.asked)[-1])
+    score, (low, high) = round(case.line.score, 1), case.line.interval
+    side = "at" if score == bound else "above" if score > bound else "below"
+    sure = "includes it, so the image may lie on the other side" if low < bound < high else "lies on the same side"
+    return f"The score is {side} {bound:g}; its 90 % interval, {low:.1f} to {high:.1f}, {sure}. {facts.verdict(case)}"
+
+
+def covered(case: Case) -> str:
+    """To whether all is in the picture: what it shows of that, for what lies outside leaves no trace."""
+    cut = [one for one in case.found if one.kind in CUTTING]
+    told = f"{facts.finding(cut[0])} was found" if cut else "no cut or covered part was found"
+    return (
+        f"{told[:1].upper()}{told[1:]}. Whether all the anatomy that you need is in the image, I cannot tell from it."
+    )
+
+
+CUTTING = ("collimation", "occlusion", "wraparound", "dropout")
+
+
+def helping(case: Case) -> str:
+    """To whether something else would have helped: the remedies, and that one image does not tell of another."""
+    dose = case.says("dose") and facts.doseless(case)
+    return f"{dose or facts.remedy(case)} What another scan would show, one image cannot tell."

@@ -207,7 +207,7 @@ LONG_WORDS = sorted(
 GOOD_WORDS = (
     "nothing count point points patient found moment string spoke image images missing colours lower slice "
     "field could resolve notice strong counter during shape angle place blood sharpness brightness contrast "
-    "exposure pixel pixels things black block being bring position condition sharp level sounds bones brain "
+    "exposure pixel pixels things black block being bring position condition sharp level sounds bones brain again "
 )  # that lie near a term
 ORDINARY = frozenset(GOOD_WORDS.split())
 

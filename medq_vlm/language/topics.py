@@ -31,7 +31,7 @@ CLINICAL = re.compile(
     r"|heparin|drugs?|apixaban|tamoxifen|ablation|injections?|screening|colonoscop\w*|biops\w+|aspects|fazekas"
     r"|bi-?rads"
     r"|an(?:a)?esth\w*|ti-?rads|pi-?rads|deauville|wells|agatston|girl|boy|baby|euro|poem|joke|antibiotic\w*"
-    r"|surgery|he has|she has|does (?:he|she)"
+    r"|surgery|he has|she has|does (?:he|she)|metasta\w*|buy\w*|purchas\w*"
     r"|follow-?up (?:in|after)|word for word|name of|whose)\b"
 )  # words that no quoted sentence answers: scope.py decides
 
@@ -81,6 +81,15 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"\b(?:lower|reduce|cut|halve|less|decrease)\w* " + THE + r"(?:radiation |ct )?dose\b", facts.less_dose,
           but=r"\bnoise\b.*\bdose noise"),
     Topic(r"\b(?:raise|increase|lower|reduce|higher|more|less|would|should|by how much)\b", facts.advice),
+    Topic(r"^(?:would|could) (?:an? |the )?(?:\w+ )?(?:\w+ )?(?:scan|dose|time|coil|protocol|kernel|sequence|exposure)"
+          r" (?:have )?(?:help|helped|improve|improved|fix|fixed|be better|been better)\b", limits.helping),
+    Topic(r"\b(?:gate|threshold|limit|cut-?off|criterion|minimum|score|above|below|over|under|at least|pass\w*"
+          r"|reach\w*|meet)\b.* [0-4](?:\.\d+)?(?: (?:of|out of) 4)?$", limits.against,
+          but=r"\b(?:mm|cm|hu|ms|mas?|kvp?|mgy|t|tesla|db|slices?|findings?|mean|if|what|add|plus)\b"),
+    Topic(r"\b(?:whole|all|entire|complete|everything|anything)\b.*\b(?:anatomy|organ|covered|field of view|fov|cut off"
+          r"|in the (?:image|picture))\b(?! worst)|\bfield of view (?:complete|large enough)\b", limits.covered,
+          but=r"\b(?:noise|artefacts?|wrong|fault|find)\b"),
+    Topic(r"\bmean and (?:standard deviation|sd)\b|\bnumbers you (?:used|measured)\b", facts.numbers),
     Topic(r".*", facts.measured),
     Topic(r"^(?:give|show|tell|what are|list)?(?: me| us)?(?: all)? ?(?:the |your )?(?:numbers?|measurements"
           r"|measured values|metrics)"
@@ -102,7 +111,8 @@ TOPICS: tuple[Topic, ...] = (
           but=r"\bpatient has|diagnos"),
     Topic(r"^(?:should|shld|must|do|does|would|shall|is)\b.*\b(?:repeat(?:ed)?|rescan(?:ned)?|retake"
           r"|redo)\b(?: " + THE +
-          r"(?:scan|image|study|sequence|exam|acquisition|pt|patient|it))?|^(?:repeat|rescan|retake|redo)(?: it)?$",
+          r"(?:scan|image|study|sequence|exam|acquisition|pt|patient|it))?|^(?:repeat|rescan|retake|redo)(?: it)?$"
+          r"|\bi (?:need to |have to )?come (?:back|again)$",
           facts.repeat, but=r"\b(?:biops\w+|psa|test\w*|troponin|culture|blood|mammogram|screening|year\w*"
           r"|weeks?|months?"
           r"|next time|better|how|ecg|lab|follow|treatment|surgery|dilation|contrast|dose|healing|drug)\b"),
