@@ -35,6 +35,8 @@ GREETINGS = ("hello", "hi there")  # outside by the letter; a greeting is greete
         ("what does the interval mean?", "90 %"),
         ("what would a score of 2 mean?", "'limited interpretation', verdict usable"),
         ("what's the threshold for reject", "reject below 1.5"),
+        ("What does usable mean?", "usable is readable with limits"),
+        ("Would you leave it out of a reader study?", "your decision"),
         ("But the score says 3.8, doesn't it?", "No: the score is 0.9"),
         ("so it is diagnostic then?", "the verdict is reject"),
         ("tell me in one word: good or bad", "Reject"),

@@ -64,6 +64,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"(?:what(?:s| is| was)?|give(?: me)?|tell(?: me)?)? ?" + THE + r"verdict(?: then)?", facts.verdict, True),
     Topic(r"\b(?:thresholds?|cut-?offs?|limits?|bounds?|borders?) (?:for|of|between) " + THE +
           r"(?:verdicts?|reject\w*|usable|good)\b|\bdifference between (?:good|usable|reject)\b"
+          r"|\bwhat (?:does|do you mean by) (?:good|usable|reject(?:ed)?)(?: mean)?$"
+          r"|\bmeaning of (?:good|usable|reject)$"
           r"|\bwhen (?:is|do you|would you) .*\breject", facts.limits),
     Topic(r"\b(?:probability|chance|likelihood|percent\w*|odds|how likely)\b.*\breject", facts.chance),
     Topic(r"\b(?:90 ?%? )?(?:confidence )?interval\b|^(?:and )?how (?:sure|confident|certain"
@@ -168,7 +170,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"\bnot (?:known|check\w*)\b|\bcould(?:nt| not)? you (?:not )?(?:check|measure)|\btolerance\b"
           r"|\bfindings? (?:could|may|might) be wrong\b", limits.unchecked),
     Topic(r"\brestor\w+\b.*\b(?:change|bring|safe|diagnostic|read)\b|\bread the restored\b", limits.recovery),
-    Topic(r"^(?:is|can|could|should|would)\b.* (?:training set|reader study|radiomics|segmentation|acceptance|gate)\b",
+    Topic(r"^(?:is|can|could|should|would|leave|keep|exclude|use)\b.* "
+          r"(?:training set|reader study|radiomics|segmentation|acceptance|gate)\b",
           facts.fitness, but=r"\b(?:he|she|thin|because)\b"),
     Topic(r"^(?:so|anything else|what else|and now|what now)$", facts.instead, True),
 )  # fmt: skip
