@@ -15,8 +15,8 @@ from scipy import ndimage
 from medq_vlm import vocab
 from medq_vlm.report.describe import describe
 from medq_vlm.restore import Guidance, Restoration, from_assessment, invention, untouched
-from medq_vlm.restore.tasks import tasks_for
 from medq_vlm.schema import Assessment, ImageSample, MedQError, plain
+from medq_vlm.treated import tasks_for
 
 if TYPE_CHECKING:
     from medq_vlm.restore import Restorer

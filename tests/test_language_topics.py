@@ -79,7 +79,7 @@ GREETINGS = ("hello", "hi there")  # outside by the letter; a greeting is greete
         ("what's good about it?", "sharpness"),
         ("does the artefact hide the liver?", "do not outline organs"),
         ("what window should I use?", "cannot tell"),
-        ("can restore fix it?", "under Restore"),
+        ("can restore fix it?", "Restore is trained against moderate motion artefact."),
         ("would thinner slices help?", "another slice thickness"),
         ("What did you measure exactly?", "SNR 8, outside the expected >= 10"),
         ("which numbers are behind it", "SNR 8"),
@@ -93,7 +93,7 @@ GREETINGS = ("hello", "hi there")  # outside by the letter; a greeting is greete
         ("is the implant disturbing the rest?", "No metal streaks were found"),
         ("I want to measure T1, does the motion allow that", "moderate motion artefact (whole image)"),
         ("does the artefact cover the brain", "Moderate motion artefact (whole image)"),
-        ("would your restore function help?", "under Restore"),
+        ("would your restore function help?", "its score says whether it helped"),
         ("hello", "Hello"),
         ("asdf", "did not understand"),
         ("ok", "Good."),
@@ -171,6 +171,56 @@ def test_a_follow_up_goes_on_from_the_answer_before(question: str, words: str) -
 )
 def test_what_one_image_cannot_tell_is_said_with_what_it_shows(question: str, words: str) -> None:
     assert words.lower() in topics.told(MR, question).lower()
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        (
+            "Rank the problems by severity.",
+            "1. severe low-dose noise (3.1 of 4, upper centre, slices 3 to 9); 2. moderate",
+        ),
+        (
+            "Which of the findings matters most and why?",
+            ": small low-contrast lesions may be hidden. Less severe: moderate",
+        ),
+        ("What is the main problem?", "Less severe: moderate metal streaks."),
+        ("What evidence did you measure and what would be normal?", "41.2 HU, outside the expected <= 25"),
+        ("Can this be fixed by post-processing?", "against severe low-dose noise and moderate metal streaks"),
+        ("Is this a hardware fault or an operator error?", "cannot tell whether the patient"),
+        ("Could it be something other than what you found?", "with a confidence of 87 %, measured: noise SD 41.2 HU"),
+        ("What does severity 3 mean?", "from 2.5 severe. The score runs the other way"),
+        (
+            "If I fix the worst problem, what score would I get?",
+            "I cannot tell: assess the new image. The score is 1.7",
+        ),
+        ("How does this compare with a typical image of its kind?", "12 % of the CT reference images"),
+        ("Would a second look at another window help?", "A window changes the display only"),
+        ("Explain the score to the patient's family in one sentence", "nothing about health"),
+        ("Are the findings independent, or is one the cause of the other?", "Each finding is judged by itself"),
+        ("What would a perfect version look like?", "with severe low-dose noise and moderate metal streaks"),
+        ("What happens if I crop the bad part away?", "a crop without that place may score higher"),
+        ("Which protocol parameter should I change first?", "Against severe low-dose noise: "),
+        ("How sure are you about the motion?", "No motion artefact was found. The score is 1.7 of 4"),
+    ],
+)
+def test_findings_are_weighed_against_one_another(question: str, words: str) -> None:
+    assert words.lower() in topics.told(NOISY, question).lower()
+    assert topics.told(CLEAN, question) or "evidence" in question
+
+
+def test_what_restoration_did_not_learn_is_named() -> None:
+    ring = assessments.assessed(1.7, (assessments.NOISE, assessments.finding("ring", 2.0)))
+    told = topics.told(ring, "can it be repaired by software?")
+    assert told.startswith(
+        "Restore is trained against severe low-dose noise; against moderate ring artefact it is not."
+    )
+    only = assessments.assessed(1.7, (assessments.finding("ring", 2.0),))
+    assert "not trained: take the image again" in topics.told(only, "would software fix it?")
+
+
+def test_a_crop_keeps_what_is_everywhere() -> None:
+    assert "so a crop keeps it" in topics.told(MR, "what if I crop it?")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ LAYERS = (
     {"medq_vlm"},  # the package's own __init__: the version and nothing else
     {"kinds", "kinds_by_modality"},  # the texts of the word lists
     {"vocab"},
-    {"config", "intensity", "field_of_view", "projection", "memory", "beside"},
+    {"config", "intensity", "field_of_view", "projection", "memory", "beside", "treated"},
     {"schema"},
     {"io", "degrade", "evidence", "encoder", "language", "restore", "report", "phantoms"},
     {"checkpoint"},

@@ -22,8 +22,8 @@ from medq_vlm.io.examples import CT_SMALL, example
 from medq_vlm.io.write import write
 from medq_vlm.pipeline import MedQ
 from medq_vlm.restore import Guidance, Restoration, measure_change
-from medq_vlm.restore.tasks import tasks_for
 from medq_vlm.schema import Assessment, ImageSample, ModelError
+from medq_vlm.treated import tasks_for
 from tests.assessments import NOISE as NOISE_FINDING
 from tests.assessments import assessed as written
 from tests.small_models import untrained_restorer

@@ -7,10 +7,10 @@ import pytest
 
 from medq_vlm import vocab
 from medq_vlm.restore.guidance import GUIDANCE_NONE, from_assessment, from_findings, from_text, place_map, tensors
-from medq_vlm.restore.tasks import TREATED, tasks_for, treats
 from medq_vlm.restore.tokens import LONGEST, PAD, UNKNOWN, VOCAB_SIZE, tokenize
 from medq_vlm.restore.wording import read_findings
 from medq_vlm.schema import Assessment, Finding, Location, MedQError, Recognised
+from medq_vlm.treated import TREATED, tasks_for, treats
 
 DESCRIPTION = (
     "This is a CT image of the chest. Globally, the image has good contrast, but suffers from very strong noise. "

@@ -15,10 +15,10 @@ from medq_vlm.config import RestorerConfig
 from medq_vlm.phantoms import phantom
 from medq_vlm.restore.bands import from_haar, to_haar
 from medq_vlm.restore.network import RestorationNet
-from medq_vlm.restore.tasks import LIGHT_KINDS, tasks_for
 from medq_vlm.restore.weights import META_FILE, WEIGHTS_FILE, load, save
 from medq_vlm.restore.wording import read_findings
 from medq_vlm.schema import ModelError
+from medq_vlm.treated import LIGHT_KINDS, tasks_for
 from training import export_restorer, restoration_views, train_restorer
 from training.restoration_data import CLEAN, STRESS, Pairs, collate, draw_example, task_of, with_levels
 from training.restoration_pairs import SPOT_HU, draw_records, load_pair, main, make_pair, pair_paths, spotted

@@ -14,7 +14,7 @@ from medq_vlm.restore.bands import PLANES
 from medq_vlm.restore.guidance import tensors
 from medq_vlm.restore.light import BLACK, QUANTILES, RANGE
 from medq_vlm.restore.network import RestorationNet
-from medq_vlm.restore.tasks import LIGHT_KINDS
+from medq_vlm.treated import LIGHT_KINDS
 from training.loop import warm_cosine
 from training.restoration_texts import Lesson, draw_lesson
 from training.restoration_views import Views

@@ -13,8 +13,8 @@ from medq_vlm import io, phantoms, vocab
 from medq_vlm.degrade.sample import degrade_sample
 from medq_vlm.io import examples
 from medq_vlm.restore.invention import change_share, group_of
-from medq_vlm.restore.tasks import tasks_for
 from medq_vlm.schema import ImageSample
+from medq_vlm.treated import tasks_for
 
 SEVERITIES = (1.0, 2.0, 3.0, 4.0)
 SEEDS = (1, 2, 3, 4, 5, 21)

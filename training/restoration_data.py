@@ -14,7 +14,7 @@ from medq_vlm import vocab
 from medq_vlm.restore.bands import PLANES, THUMBNAIL_PX, levels
 from medq_vlm.restore.guidance import Guidance, GuidanceTensors, place_map, tensors
 from medq_vlm.restore.proposal import KIND
-from medq_vlm.restore.tasks import TREATED_MODALITIES, tasks_for
+from medq_vlm.treated import TREATED_MODALITIES, tasks_for
 from training.restoration_pairs import Pair, load_pair, pair_paths
 from training.restoration_texts import Lesson, draw_lesson
 

@@ -31,8 +31,8 @@ from medq_vlm.restore.bands import thumbnail
 from medq_vlm.restore.guidance import from_findings
 from medq_vlm.restore.proposal import propose
 from medq_vlm.restore.scaling import Scale, slice_scale
-from medq_vlm.restore.tasks import tasks_for
 from medq_vlm.schema import DegradationRecord, ImageSample
+from medq_vlm.treated import tasks_for
 from training.rendering import STAINED, WINDOWS_HU, _resize_native, _stain, _warp
 from training.sources import Content, by_modality, phantom_content, real_contents
 

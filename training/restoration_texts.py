@@ -17,9 +17,9 @@ from medq_vlm import vocab
 from medq_vlm.language.line import EVERYWHERE, Item, Line
 from medq_vlm.report.describe import ATTRIBUTE_WORDS, describe
 from medq_vlm.restore.guidance import Guidance, from_findings
-from medq_vlm.restore.tasks import LIGHT_KINDS, tasks_for, treats
 from medq_vlm.restore.wording import read_findings
 from medq_vlm.schema import Assessment, Finding, Location, Recognised
+from medq_vlm.treated import LIGHT_KINDS, tasks_for, treats
 from training.describe_grammar import expand, hurried, pick
 from training.describe_text import description
 

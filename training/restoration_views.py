@@ -27,8 +27,8 @@ from medq_vlm.degrade.sample import intensity_scale
 from medq_vlm.phantoms import phantom
 from medq_vlm.restore.bands import thumbnail
 from medq_vlm.restore.scaling import slice_scale
-from medq_vlm.restore.tasks import LIGHT_KINDS, tasks_for
 from medq_vlm.schema import DegradationRecord, ImageSample
+from medq_vlm.treated import LIGHT_KINDS, tasks_for
 from training.rendering import _resize_native
 from training.restoration_pairs import GEOMETRIC, LARGEST_ERROR, as_exports, draw_stack, planes_of, versions
 from training.sources import Content, by_modality, real_contents, split_of

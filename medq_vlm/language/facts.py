@@ -46,7 +46,7 @@ def claimed_score(case: Case) -> str:
     """To "but the score says 3.8": whether it does."""
     claimed = re.search(r"\bscore (?:says|is|was|of) (\d(?:\.\d+)?)\b", case.asked)
     right = claimed is not None and abs(float(claimed.group(1)) - round(case.line.score, 1)) < 0.051
-    return f"{'Yes' if right else 'No'}: {_small(score(case))}"
+    return f"{'Yes' if right else 'No'}: {small(score(case))}"
 
 
 def verdict(case: Case) -> str:
@@ -70,8 +70,8 @@ def interval(case: Case) -> str:
         if one.kind in case.named:
             return f"I am {one.confidence:.0%} sure of the {vocab.KIND[one.kind].plain}.".replace("%", " %")
     return (
-        f"The score is {_score(case)} of 4, and the true score lies between {low:.1f} and {high:.1f} in about 90 % of "
-        f"such cases: that is the interval. {_chance(case)}"
+        f"{presence(case)} The score is {_score(case)} of 4, and the true score lies between {low:.1f} and {high:.1f} "
+        f"in about 90 % of such cases: that is the interval. {_chance(case)}"
     ).strip()
 
 
@@ -98,11 +98,11 @@ def measured(case: Case) -> str:
     told = [_measured(by_name[name]) for name in wanted if name in by_name]
     if not wanted or not by_name:
         return ""
-    told = told or [f"{_capital(lines.measure_name(wanted[0]))} was not measured on this image."]
+    told = told or [f"{capital(lines.measure_name(wanted[0]))} was not measured on this image."]
     kinds = [one for one in case.found if {m.name for m in one.evidence} & set(wanted)]
-    told += [f"{_capital(finding(one))} was found." for one in kinds[:1]]
+    told += [f"{capital(finding(one))} was found." for one in kinds[:1]]
     notes = [TOPICS[name.replace("_", " ")][1] for name in wanted if name.replace("_", " ") in TOPICS]
-    return " ".join((*([f"{_capital(notes[0])}."] if notes and DEFINING.search(case.asked) else []), *told))
+    return " ".join((*([f"{capital(notes[0])}."] if notes and DEFINING.search(case.asked) else []), *told))
 
 
 def numbers(case: Case) -> str:
@@ -148,9 +148,9 @@ def less_dose(case: Case) -> str:
     if none := doseless(case):
         return none
     noisy = next((one for one in case.found if "noise" in one.kind or one.kind == "quantum_mottle"), None)
-    now = f"{_capital(finding(noisy))} was found already" if noisy else "No noise was found"
+    now = f"{capital(finding(noisy))} was found already" if noisy else "No noise was found"
     return (
-        f"A lower dose means more noise. {now}; {_small(verdict(case))} "
+        f"A lower dose means more noise. {now}; {small(verdict(case))} "
         "Iterative or learned reconstruction and automatic exposure control save dose; how far yours may go down I "
         "cannot tell from one image."
     )
@@ -201,7 +201,7 @@ def hidden(case: Case) -> str:
     if one is None:
         return presence(case)
     return (
-        f"{_capital(finding(one))} ({lines.item(one).place}): {one.impact}. I do not outline organs: "
+        f"{capital(finding(one))} ({lines.item(one).place}): {one.impact}. I do not outline organs: "
         "please judge at that place what it covers."
     )
 
@@ -229,7 +229,7 @@ def remedy(case: Case) -> str:
     if not case.found:
         return f"{CLEAN}, so nothing has to be changed."
     rows = [f"against {finding(one)}: {one.remedy}" for one in case.found[:3]]
-    return f"{_capital('; '.join(rows))}."
+    return f"{capital('; '.join(rows))}."
 
 
 def repeat(case: Case) -> str:
@@ -238,11 +238,11 @@ def repeat(case: Case) -> str:
         "usable": "Quality alone does not force a repeat, but reading is limited",
         "good": "Not because of its quality",
     }[case.line.verdict]
-    return f"{told}: {_small(verdict(case))} Whether to repeat it is your decision."
+    return f"{told}: {small(verdict(case))} Whether to repeat it is your decision."
 
 
 def summary(case: Case) -> str:
-    return f"{_capital(_scene(case))}: {_small(verdict(case))}{_so(case)}"
+    return f"{capital(_scene(case))}: {small(verdict(case))}{_so(case)}"
 
 
 def fitness(case: Case) -> str:
@@ -250,7 +250,7 @@ def fitness(case: Case) -> str:
     if wrong := _elsewhere(case):
         return wrong
     low, high = case.line.interval
-    effect = f" {_capital(case.found[0].impact)}." if case.found else ""
+    effect = f" {capital(case.found[0].impact)}." if case.found else ""
     level = vocab.score_word(case.line.score)
     return (
         f"The verdict is {case.line.verdict}, with a score of {_score(case)} of 4 (interval {low:.1f} to {high:.1f}), "
@@ -264,7 +264,7 @@ def cause(case: Case) -> str:
     told = "; ".join(f"{finding(one)} usually comes from {one.cause}" for one in case.found[:2])
     machine = case.says("scanner", "machine", "coil", "tube", "detector", "probe", "device", "equipment")
     tail = " One image cannot tell whether the equipment is at fault: a scan of a phantom can." if machine else ""
-    return f"{_capital(told)}.{tail}"
+    return f"{capital(told)}.{tail}"
 
 
 def instead(case: Case) -> str:
@@ -290,15 +290,9 @@ def anatomy(case: Case) -> str:
 def strengths(case: Case) -> str:
     good = [entry for entry in case.line.overall.split(", ") if entry.rsplit(" ", 1)[-1] in ("good", "fair", "low")]
     if not good:
-        return f"Nothing stands out as good: {_small(verdict(case))}"
+        return f"Nothing stands out as good: {small(verdict(case))}"
     words = ", ".join(f"{word} {name}" for name, word in (entry.split(" ", 1) for entry in good))
-    return f"{_capital(words)}; {_small(verdict(case))}"
-
-
-def restoring(case: Case) -> str:
-    if not case.found:
-        return f"{CLEAN}, so there is nothing to restore."
-    return "Try it under Restore: the restored image is assessed again, so that its score says whether it helped."
+    return f"{capital(words)}; {small(verdict(case))}"
 
 
 def hello(case: Case) -> str:
@@ -349,9 +343,9 @@ def finding(one: Finding) -> str:
 def _measured(one: Measurement) -> str:
     value = lines.measured([one]).split(" (expected")[0]
     if not one.expected:
-        return f"{_capital(value)}; no range is expected of it."
+        return f"{capital(value)}; no range is expected of it."
     state = {True: "within", False: "outside", None: "to be compared with"}[one.within]
-    return f"{_capital(value)}, {state} the expected {one.expected}."
+    return f"{capital(value)}, {state} the expected {one.expected}."
 
 
 def _chance(case: Case) -> str:
@@ -382,9 +376,9 @@ def article(noun: str) -> str:
     return "an" if noun[:1] in "aeioAEIO" or noun.startswith(("MR ", "X-ray")) else "a"
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _small(text: str) -> str:
+def small(text: str) -> str:
     return text[:1].lower() + text[1:]

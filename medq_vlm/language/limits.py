@@ -17,7 +17,7 @@ def degree(case: Case) -> str:
     for one in ([one for one in case.found if one.kind in case.named] or case.found)[:2]:
         numbers = f"; {lines.measured(one.evidence)}" if one.evidence else ""
         told.append(f"{facts.finding(one)}: {one.severity_value:.1f} of 4 ({lines.item(one).place}){numbers}.")
-    return " ".join(text[:1].upper() + text[1:] for text in told)
+    return " ".join(facts.capital(text) for text in told)
 
 
 SIMPLY = {
@@ -60,14 +60,6 @@ def unchecked(case: Case) -> str:
     )
 
 
-def recovery(case: Case) -> str:
-    """What restoration can do, and cannot."""
-    return (
-        f"{facts.restoring(case)} It cannot bring back detail that was never recorded, and it may change fine "
-        "structures: a restored image is derived and not for primary diagnosis."
-    )
-
-
 BOUND = re.compile(r"\b[0-4](?:\.\d+)?\b")
 
 
@@ -84,9 +76,7 @@ def covered(case: Case) -> str:
     """To whether all is in the picture: what it shows of that, for what lies outside leaves no trace."""
     cut = [one for one in case.found if one.kind in CUTTING]
     told = f"{facts.finding(cut[0])} was found" if cut else "no cut or covered part was found"
-    return (
-        f"{told[:1].upper()}{told[1:]}. Whether all the anatomy that you need is in the image, I cannot tell from it."
-    )
+    return f"{facts.capital(told)}. Whether all the anatomy that you need is in the image, I cannot tell from it."
 
 
 CUTTING = ("collimation", "occlusion", "wraparound", "dropout")

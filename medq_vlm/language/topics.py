@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from medq_vlm.language import facts, limits
+from medq_vlm.language import facts, limits, weighing
 from medq_vlm.language.case import Case
 from medq_vlm.language.guard import polished
 from medq_vlm.schema import Assessment
@@ -22,6 +22,7 @@ FOREIGN, ENGLISH = frozenset(STRANGE.split()), frozenset(USUAL.split())
 PEOPLE = (
     "(?:the |my |our |a )?(?:techs?|techno|technologists?|technicians?|mtra?|radiographers?|sonographers?|operators?)"
 )
+FINDINGS = "(?:findings?|problems?|artefacts?|degradations?|issues?|faults?|defects?)"
 THE = "(?:the |its |your |my |this |a |an |overall |total |quality |image |90 ?%? )*"
 ORGAN = "head|brain|chest|lungs?|heart|abdomen|liver|spine|hip|pelvis|knee|breast|retina|eye|skin|hand|foot"
 LONGEST = 15  # words: a longer question asks for more than one thing
@@ -79,7 +80,34 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"\bpercentile\b|\b(?:better|worse|higher|lower) than (?:most|others|usual|normal|typical|the rest"
           r"|an? (?:usual|"
           r"typical|average|normal)|(?:the )?average)|\bcompared? (?:to|with) (?:others|other (?:images|scans)|the "
-          r"(?:average|reference))|\bhow does (?:it|this(?: image)?) (?:rank|compare)$", facts.rank),
+          r"(?:average|reference)|an? (?:typical|average|usual|normal) (?:\w+ )?(?:image|scan|picture|one|study)\b)"
+          r"|\bhow does (?:it|this(?: image)?) (?:rank|compare)$", facts.rank),
+    # what weighs the findings: before "would", "should" and numbers are read as asking for a setting
+    Topic(r"\b(?:rank|order|sort|prioriti[sz]e)\b (?:all )?" + THE + FINDINGS, weighing.ranking),
+    Topic(r"^(?:which|what)\b.*\b" + FINDINGS + r"\b.*\b(?:matters?|counts?|weighs?|important|serious|(?:most|more)"
+          r" severe)\b|^(?:which|what)(?: is|s)? (?:the |your )?(?:main|biggest|worst|most \w+) " + FINDINGS + "$",
+          weighing.foremost, but=r"\b(?:slices?|patholog\w+|clinical\w*|abnormal\w*|medical)\b"),
+    Topic(r"\bsomething (?:else|other) than (?:what )?you\b|\b(?:finding|artefact|noise|blur|streaks?) be (?:mistaken"
+          r"|(?:something|anything) else)\b|\bother explanations? for (?:the|this|that|your|it) ?" + FINDINGS +
+          r"?$|\byou (?:have )?(?:mistaken?|mistook|confused?)\b", weighing.resembling),
+    Topic(r"\bseverit(?:y|ies)\b.*\b(?:mean|scale|defined|range|[0-4](?:\.\d)?)\b|\b(?:scale|range|definition) of "
+          + THE + r"severit|^what (?:does|do you mean by) (?:mild|moderate|severe)(?: mean)?$", weighing.severity),
+    Topic(r"\bif\b.*\b(?:fix|solve|remove|correct|repair)\w*\b.*\bscore|\bscore\b.*\b(?:without (?:the|this|that|it)\b"
+          r"|after (?:fix|correct|repair|remov|restor)\w*|if (?:i|we|you|the|it|there)\b.*\b(?:fix|remov|gone|solv"
+          r"|correct|repair|was not|wasnt|were not|werent|were no|was no)\w*)", weighing.foretold),
+    Topic(r"\b(?:window(?:ing)?|window level)\b.*\b(?:help|better|change|matter|affect|improve|influence|score)\b"
+          r"|\b(?:change|adjust\w*|another|other|different)\b.*\bwindow(?:ing)?\b", weighing.windowed,
+          but=r"\btime window\b"),
+    Topic(r"\bfindings?\b.*\b(?:independent|related|connected|(?:same|common) cause)\b|\b(?:is|are) (?:one|they|these)"
+          r" (?:\w+ )*(?:the )?(?:cause|result|consequence) of (?:the|an|each) ?other\b", weighing.related),
+    Topic(r"^(?:what|how|describe|show)\b.*\b(?:perfect|ideal|flawless)\b", weighing.perfect),
+    Topic(r"^(?:what|can|could|should|would|if|does|will)\b.*\bcrop(?:ped|ping|s)?\b", weighing.cropped),
+    Topic(r"^(?:which|what) (?:\w+ )?(?:parameters?|settings?)\b.*\b(?:change|adjust|tweak|optimi[sz]e)\b",
+          facts.remedy),
+    Topic(r"\b(?:can|could|does|will|would) (?:(?:the|your|a) )?(?:restor\w+|software)(?: \w+)?"
+          r" (?:fix|help|remove|improve|repair|correct)\b|^(?:can|could|will|would|is)\b.*\b(?:fix|repair|correct|remov"
+          r"|improv|restor|rescu|clean|salvag)\w*\b.*\b(?:post-?process\w*|software|afterwards|filter\w*|algorithms?)\b"
+          r"|^(?:would|can|could|will) post-?processing\b", weighing.treatment),
     Topic(r"\b(?:lower|reduce|cut|halve|less|decrease)\w* " + THE + r"(?:radiation |ct )?dose\b", facts.less_dose,
           but=r"\bnoise\b.*\bdose noise"),
     Topic(r"\b(?:raise|increase|lower|reduce|higher|more|less|would|should|by how much)\b", facts.advice),
@@ -91,7 +119,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"\b(?:whole|all|entire|complete|everything|anything)\b.*\b(?:anatomy|organ|covered|field of view|fov|cut off"
           r"|in the (?:image|picture))\b(?! worst)|\bfield of view (?:complete|large enough)\b", limits.covered,
           but=r"\b(?:noise|artefacts?|wrong|fault|find)\b"),
-    Topic(r"\bmean and (?:standard deviation|sd)\b|\bnumbers you (?:used|measured)\b", facts.numbers),
+    Topic(r"\bmean and (?:standard deviation|sd)\b|\bnumbers you (?:used|measured)\b|^(?:what|which) evidence\b"
+          r".*\b(?:did you measure|(?:do|did) you (?:have|use|find)$|is (?:it|this|that) based on$)", facts.numbers),
     Topic(r".*", facts.measured),
     Topic(r"^(?:give|show|tell|what are|list)?(?: me| us)?(?: all)? ?(?:the |your )?(?:numbers?|measurements"
           r"|measured values|metrics)"
@@ -140,8 +169,6 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"^(?:(?:is|are) there (?:any |an |a |some )?|any )[\w-]+(?: [\w-]+)?(?: (?:in it|in (?:it|this"
           r"|the)(?: image)?|here"
           r"|present|visible))?$", facts.presence, but=r"\b(?:or|and|else|other|artefacts?)\b"),
-    Topic(r"\b(?:can|could|does|will|would) (?:(?:the|your|a) )?(?:restor\w+|software)(?: \w+)?"
-          r" (?:fix|help|remove|improve|repair|correct)\b", facts.restoring),
     Topic(r"^(?:and |but |so )?why (?:is (?:it|the score) )?not (?:even )?(?:lower|worse)\b"
           r"|^whats? (?:is )?good about\b|^(?:what are )?(?:the |its )?strengths$|^anything good\b", facts.strengths),
     Topic(r"\bworst (?:region|area|part|spot|place|location)\b|\b(?:left|right|upper|lower|top|bottom) (?:side"
@@ -155,7 +182,8 @@ TOPICS: tuple[Topic, ...] = (
           r"|machine) (?:was|took|made)\b|\bmsv too (?:much|high)\b",
           facts.unknown),
     Topic(r"^(?:explain|describe|tell|say|put|give|in)\b.*\b(?:(?:simple|plain|easy|laymans?) (?:words|english|language"
-          r"|terms)|as if i (?:was|were) a|(?:to|for|like) a (?:patient|layman|child|beginner))\b", limits.simply),
+          r"|terms)|as if i (?:was|were) a|(?:to|for|like) (?:a (?:patient|layman|child|beginner)"
+          r"|(?:the |a |his |her )?(?:patients )?(?:family|relatives|parents)))\b", limits.simply),
     Topic(r"^(?:tell me )?(?:what|waht|wat)s?(?: is)? w?rong(?: (?:with|in|on) (?:it|this|that|the)"
           r"(?: image| scan| picture| one)?)?$", facts.instead),
     # what the rows above leave: to these the model answers with the verdict whatever was asked
@@ -164,12 +192,13 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"^how (?:severe|bad|strong) (?:is|are) (?:the|this|that) (?:\w+ )?(?:artefacts?|findings?|noise|blur)\b",
           limits.degree),
     Topic(rf"^(?:is|was|did|could) (?:it )?.*\b(?:machine|detector|monitor|patient or|{PEOPLE})\b"
-          r".*\b(?:wrong|spoil\w*|problem|or|fault|mistake)\b|^did i move\b", limits.blame),
+          r".*\b(?:wrong|spoil\w*|problem|or|fault|mistake)\b|^did i move\b"
+          r"|\b(?:hardware|operator|technical|human|user) (?:fault|error|mistake|failure|problem)s?\b", limits.blame),
     Topic(r"\bhow (?:was|is|do you) " + THE + r"(?:score|verdict) (?:computed|made|calculated)|\bheader or\b"
           r"|\bonly the pixels\b", limits.made),
     Topic(r"\bnot (?:known|check\w*)\b|\bcould(?:nt| not)? you (?:not )?(?:check|measure)|\btolerance\b"
           r"|\bfindings? (?:could|may|might) be wrong\b", limits.unchecked),
-    Topic(r"\brestor\w+\b.*\b(?:change|bring|safe|diagnostic|read)\b|\bread the restored\b", limits.recovery),
+    Topic(r"\brestor\w+\b.*\b(?:change|bring|safe|diagnostic|read)\b|\bread the restored\b", weighing.treatment),
     Topic(r"^(?:is|can|could|should|would|leave|keep|exclude|use)\b.* "
           r"(?:training set|reader study|radiomics|segmentation|acceptance|gate)\b",
           facts.fitness, but=r"\b(?:he|she|thin|because)\b"),
@@ -180,7 +209,7 @@ FOLLOW_UPS: tuple[Topic, ...] = (
     Topic(r"(?:why|how come|where from|why (?:does|did) (?:that|it|this) happen)", facts.cause, True),
     Topic(r"how (?:much|bad|severe|strong)(?: is (?:it|that))?|is (?:that|it) (?:a lot|much|bad)", limits.degree, True),
     Topic(r"(?:which side|where(?: exactly)?|in which part)", facts.place, True),
-    Topic(r"(?:can|could) (?:it|that|this) be (?:repaired|fixed|corrected|restored)", limits.recovery, True),
+    Topic(r"(?:can|could) (?:it|that|this) be (?:repaired|fixed|corrected|restored)", weighing.treatment, True),
     Topic(r"what (?:should|can|could) (?:we|i) do(?: differently| better)?", facts.remedy, True),
     Topic(r"why not (?:more|surer|higher)", facts.interval, True),
 )

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from medq_vlm import vocab
-from medq_vlm.restore.tasks import treats
 from medq_vlm.restore.tokens import tokenize
 from medq_vlm.restore.wording import read_findings
 from medq_vlm.schema import Assessment, MedQError
+from medq_vlm.treated import treats
 
 KINDS = len(vocab.KIND_NAMES)
 UNKNOWN_MODALITY = len(vocab.MODALITIES)

@@ -21,8 +21,8 @@ from medq_vlm import vocab
 from medq_vlm.restore.bands import PLANES, THUMBNAIL_PX
 from medq_vlm.restore.exposure import likely_curve, told_severities
 from medq_vlm.restore.guidance import KINDS
-from medq_vlm.restore.tasks import LIGHT_KINDS
 from medq_vlm.restore.text import MODALITY_WIDTH, NAMED, Wish
+from medq_vlm.treated import LIGHT_KINDS
 
 BLACK, RANGE = -2.0, 4.0  # of the network's numbers: level = (number - BLACK) / RANGE
 KNOTS = 18  # of the curve, dense at both ends, where a film's curve bends

@@ -19,9 +19,9 @@ from medq_vlm.restore.proposal import propose
 from medq_vlm.restore.remainder import THRESHOLDS, averages_out, put_back
 from medq_vlm.restore.restoration import Restoration, measure_change, untouched
 from medq_vlm.restore.scaling import slice_scale
-from medq_vlm.restore.tasks import TREATED_MODALITIES
 from medq_vlm.restore.variation import mean_change, second_opinion
 from medq_vlm.schema import ImageSample, MedQError
+from medq_vlm.treated import TREATED_MODALITIES
 
 Progress = Callable[[int, int], None]  # slices done, slices in all
 Tile = tuple[int, int, int, int]  # y0, x0, y1, x1
