@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from eval import clinician, scope_questions
-from medq_vlm.language import facts, guard, topics
+from medq_vlm.language import facts, guard, itself, topics
 from medq_vlm.language import line as lines
 from medq_vlm.language.case import Case
 from medq_vlm.report.describe import describe
@@ -207,6 +211,50 @@ def test_what_one_image_cannot_tell_is_said_with_what_it_shows(question: str, wo
 def test_findings_are_weighed_against_one_another(question: str, words: str) -> None:
     assert words.lower() in topics.told(NOISY, question).lower()
     assert topics.told(CLEAN, question) or "evidence" in question
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("What version of the model made this?", "model medq-nano, version 0.1.0"),
+        ("What dataset were you trained on?", "degraded by simulated physics"),
+        ("Can I rely on the heat map?", itself.POINTED),
+        ("Would radiologists agree with this score?", "readers differ among themselves"),
+        ("Is the difference between 2.3 and 2.6 meaningful?", "less than 0.3"),
+        ("Does resizing the image change your score?", "takes detail away"),
+        ("Could burned-in text have lowered the score?", "Nothing was found to cover anatomy"),
+        ("What is the false alarm rate for this finding?", "severe low-dose noise 87 %, moderate metal streaks 87 %"),
+        ("Is the report safe to send outside, does it contain the patient name?", "text burned into the pixels may"),
+        ("How was the noise SD measured?", "Method: local standard deviation."),
+        ("Which DICOM tag told you the modality?", "the file's header says so"),
+        ("Is this image better than the last one?", "under Compare"),
+        ("Give the finding, cause and remedy in bullet points.", "\n- Moderate metal streaks"),
+        ("Is it the noise or the sharpness that lowers the score?", "Sharpness good, contrast fair"),
+        ("Flag reason for the QA log, please.", "because of severe low-dose noise"),
+        ("Who has to act on this, the radiographer or the physicist?", "Against severe low-dose noise: "),
+        ("Does the finding lie over the region of interest?", "do not outline organs"),
+        ("Explain the cause in physics terms.", "usually comes from"),
+        ("Is 90 % coverage of the interval guaranteed?", "The score is 1.7 of 4, and the true score"),
+        ("How many of the findings are severe?", "Two findings: severe low-dose noise"),
+    ],
+)
+def test_questions_about_medq_itself_and_its_reports(question: str, words: str) -> None:
+    assert words in topics.told(NOISY, question)
+
+
+def test_what_is_said_of_the_heat_map_and_of_turning_was_measured() -> None:
+    pointed = [case["pointed"] for case in measured("location")["cases"]]
+    assert 0.7 <= np.mean(pointed) <= 0.8, itself.POINTED
+    summary = measured("invariance")["summary"].values()
+    assert measured("invariance")["bound"] == itself.MOVED
+    assert all(row["within bound"] >= 0.75 for row in summary)
+
+
+def measured(name: str) -> dict[str, Any]:
+    """The committed result of a script of eval/."""
+    path = Path(__file__).parent.parent / "eval" / "results" / f"nano_{name}.json"
+    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return loaded
 
 
 def test_what_restoration_did_not_learn_is_named() -> None:

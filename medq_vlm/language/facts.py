@@ -69,8 +69,9 @@ def interval(case: Case) -> str:
     for one in case.found:
         if one.kind in case.named:
             return f"I am {one.confidence:.0%} sure of the {vocab.KIND[one.kind].plain}.".replace("%", " %")
+    unseen = f"{presence(case)} " if case.named and case.asked.startswith("how") else ""
     return (
-        f"{presence(case)} The score is {_score(case)} of 4, and the true score lies between {low:.1f} and {high:.1f} "
+        f"{unseen}The score is {_score(case)} of 4, and the true score lies between {low:.1f} and {high:.1f} "
         f"in about 90 % of such cases: that is the interval. {_chance(case)}"
     ).strip()
 
@@ -95,7 +96,7 @@ def measured(case: Case) -> str:
     """The numbers that a question names, with what is expected of them."""
     by_name = {one.name: one for one in case.assessment.evidence}
     wanted = [name for name, forms in MEASURES.items() if case.bare(*forms)]
-    told = [_measured(by_name[name]) for name in wanted if name in by_name]
+    told = [measurement(by_name[name]) for name in wanted if name in by_name]
     if not wanted or not by_name:
         return ""
     told = told or [f"{capital(lines.measure_name(wanted[0]))} was not measured on this image."]
@@ -107,7 +108,7 @@ def measured(case: Case) -> str:
 
 def numbers(case: Case) -> str:
     outside = sorted(case.assessment.evidence, key=lambda one: one.within is not False)
-    told = [_measured(one) for one in outside[:6]]
+    told = [measurement(one) for one in outside[:6]]
     return " ".join(told) if told else ""
 
 
@@ -340,7 +341,7 @@ def finding(one: Finding) -> str:
     return f"{one.severity} {vocab.KIND[one.kind].plain}"
 
 
-def _measured(one: Measurement) -> str:
+def measurement(one: Measurement) -> str:
     value = lines.measured([one]).split(" (expected")[0]
     if not one.expected:
         return f"{capital(value)}; no range is expected of it."

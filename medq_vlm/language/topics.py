@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from medq_vlm.language import facts, limits, weighing
+from medq_vlm.language import facts, itself, limits, weighing
 from medq_vlm.language.case import Case
 from medq_vlm.language.guard import polished
 from medq_vlm.schema import Assessment
@@ -82,6 +82,44 @@ TOPICS: tuple[Topic, ...] = (
           r"typical|average|normal)|(?:the )?average)|\bcompared? (?:to|with) (?:others|other (?:images|scans)|the "
           r"(?:average|reference)|an? (?:typical|average|usual|normal) (?:\w+ )?(?:image|scan|picture|one|study)\b)"
           r"|\bhow does (?:it|this(?: image)?) (?:rank|compare)$", facts.rank),
+    # what is asked about MedQ itself
+    Topic(r"^(?:which|what)(?: is|s)? (?:the |your )?(?:software |model |program )?version\b|\bmodel version\b"
+          r"|^(?:which|what) model (?:made|scored|was used|did you use)\b", itself.version),
+    Topic(r"\bwere you trained\b|\byour training data\b|^what (?:data|images) (?:did you learn|have you seen)"
+          r"|\b(?:use|keep|store)\b.*\b(?:my|our|this) (?:image|scan|data|picture)s? (?:for|to) train", itself.learnt),
+    Topic(r"\bheat ?maps?\b.*\b(?:mean|show|reliable|accurate|trust|correct|right)\b"
+          r"|\b(?:trust|rely on|read|interpret) " + THE + r"heat ?map\b", itself.heat_map),
+    Topic(r"\b(?:radiologists?|readers?|experts?|humans?) (?:also )?(?:agree|think the same|score it|rate it)\b"
+          r"|\bagree\w* with (?:a |the )?(?:radiologists?|human|readers?|experts?)\b", itself.readers),
+    Topic(r"\bdifference (?:between|of|from)\b.*\b(?:meaningful|significant|real|relevant|matter)\b",
+          itself.difference),
+    Topic(r"\b(?:resiz|rescal|rotat|flipp?|mirror|padd|upsampl|enlarg)(?:e|ed|ing|s)?\b.*\b(?:score|result|verdict)\b",
+          itself.reshaped),
+    Topic(r"\b(?:burn(?:ed|t)-?in|text|markers?|labels?|annotations?|overlays?|letters)\b.*\b(?:score|result"
+          r"|verdict)\b", itself.burned_in, but=r"\b(?:report|training|tell|say)\b"),
+    Topic(r"\bfalse (?:alarms?|positives?|negatives?)\b|\bhow often are you (?:wrong|right)\b|\byour (?:accuracy"
+          r"|error rate|sensitivity|specificity)\b|^how accurate are you\b", itself.wrong),
+    Topic(r"^(?:is|are|do|does|can|will)\b.*\b(?:reports?|results?|assessment|output)\b.*\b(?:anonym\w+"
+          r"|de-?identified|patients? (?:name|id|identity)|identif\w+|(?:personal|private) data)\b"
+          r"|\bdo you (?:see|read|store|know) the patients? (?:name|identity)\b", itself.identity),
+    Topic(r"^how (?:did you |do you |was |is |were |are )?(?:you )?(?:" + THE + r")?(?:\w+[ -]?){1,4}\b(?:measured?"
+          r"|computed?|calculated?|determined?)$|^how (?:did|do) you (?:measure|compute|calculate|determine)\b",
+          itself.method),
+    Topic(r"\b(?:tag|header|field)\b.*\bmodality\b|^how (?:do|did) you (?:know|recogni[sz]e|tell)\b.*\b(?:modality|body"
+          r" part|anatomy|organ|mr|ct|x-?ray)\b", itself.recognised),
+    Topic(r"\b(?:better|worse) than (?:the )?(?:last|previous|prior|other|earlier|first|one before)\b", itself.single,
+          but=r"\bothers\b"),
+    Topic(r"\b(?:bullet points?|as bullets|bulleted|as a (?:list|table))\b", weighing.listed),
+    Topic(r"\b(?:noise|sharpness|contrast|exposure|blur)\b.*\bor\b.*\b(?:noise|sharpness|contrast|exposure|blur)\b.*"
+          r"\b(?:score|worse|verdict|problem)\b", weighing.between),
+    Topic(r"\b(?:flag|reason|entry|text|sentence|line|note|comment|write)\b.*\b(?:qa|qc|quality|incident|error)[ -]"
+          r"(?:log|report|form|book|record|system)\b", facts.summary),
+    Topic(r"^who (?:has to|should|must|needs? to|can)\b.*\b(?:act|fix|change|repair|do)\b", facts.remedy,
+          but=r"\b(?:surgery|operate|patient|treat\w*)\b"),
+    Topic(r"\b(?:over|on|in|inside|within|near|touch\w*) (?:the |my |our )?(?:region of interest|roi"
+          r"|area of interest)\b", facts.hidden),
+    Topic(r"^(?:explain|describe|what is|whats)\b.*\b(?:causes?|physics)\b", facts.cause,
+          but=r"\b(?:pain|symptoms?|bleeding|swelling|fever|death)\b"),
     # what weighs the findings: before "would", "should" and numbers are read as asking for a setting
     Topic(r"\b(?:rank|order|sort|prioriti[sz]e)\b (?:all )?" + THE + FINDINGS, weighing.ranking),
     Topic(r"^(?:which|what)\b.*\b" + FINDINGS + r"\b.*\b(?:matters?|counts?|weighs?|important|serious|(?:most|more)"
@@ -129,7 +167,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r".*", facts.setting),
     Topic(r"\b(?:list|name|enumerate)\b.*\b(?:findings?|problems?|artefacts?|degradations?|issues?|defects?"
           r"|everything you"
-          r" found)\b|^how many (?:findings|problems|artefacts|degradations|issues|defects)"
+          r" found)\b|^how many (?:of (?:the |these |your )?)?(?:findings|problems|artefacts|degradations|issues"
+          r"|defects)"
           r"|^list everything", facts.listing,
           but=r"\b(?:types|able|patholog\w+|clinical|medical|differential|abnormal\w*)\b"),
     Topic(r"\b(?:which|what|whats|the)\b.*\b(?:slices?|frames?)\b.*\b(?:worst|best|poorest|bad|trust)\b"

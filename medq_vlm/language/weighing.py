@@ -29,6 +29,22 @@ def ranking(case: Case) -> str:
     return f"The most severe first: {'; '.join(rows)}."
 
 
+def listed(case: Case) -> str:
+    """Every finding with cause, effect and remedy, one to a line."""
+    if not case.found:
+        return facts.listing(case)
+    return "\n".join(
+        f"- {facts.capital(facts.finding(one))} ({lines.item(one).place}). Cause: {one.cause}. Effect: {one.impact}. "
+        f"Remedy: {one.remedy}."
+        for one in case.found
+    )
+
+
+def between(case: Case) -> str:
+    """To which of two attributes lowers the score."""
+    return f"{facts.capital(case.line.overall)}. {foremost(case)}"
+
+
 def foremost(case: Case) -> str:
     """The finding that matters most, and why."""
     if not case.found:
