@@ -223,7 +223,7 @@ def test_findings_are_weighed_against_one_another(question: str, words: str) -> 
         ("Is the difference between 2.3 and 2.6 meaningful?", "less than 0.3"),
         ("Does resizing the image change your score?", "takes detail away"),
         ("Could burned-in text have lowered the score?", "Nothing was found to cover anatomy"),
-        ("What is the false alarm rate for this finding?", "severe low-dose noise 87 %, moderate metal streaks 87 %"),
+        ("What is the false alarm rate for this finding?", "severe low-dose noise 87 %; moderate metal streaks 87 %"),
         ("Is the report safe to send outside, does it contain the patient name?", "text burned into the pixels may"),
         ("How was the noise SD measured?", "Method: local standard deviation."),
         ("Which DICOM tag told you the modality?", "the file's header says so"),
@@ -240,6 +240,42 @@ def test_findings_are_weighed_against_one_another(question: str, words: str) -> 
 )
 def test_questions_about_medq_itself_and_its_reports(question: str, words: str) -> None:
     assert words in topics.told(NOISY, question)
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("pic is grainy, is that dose?", "more photons would lower it"),
+        ("Is the dose too low?", "more photons would lower it"),
+        ("Is that a real lesion or an artefact?", "I judge the image, not the patient"),
+        ("Could this have been avoided?", "Against severe low-dose noise"),
+        ("What would you tell the referring doctor?", "Chest CT: the verdict is usable"),
+        ("Which part of the image can still be read?", "Severe low-dose noise: upper centre"),
+        ("Does the problem affect the whole image?", "Severe low-dose noise: upper centre"),
+        ("Were the wrong settings used?", "cannot tell whether the patient, the staff or the machine"),
+        ("How would you improve the contrast?", "Contrast fair. No finding lowers the contrast by itself."),
+        ("What limits the sharpness?", "Sharpness good."),
+        ("how can I reduce the noise", "Noise very strong. What limits it: severe low-dose noise, remedy: raise"),
+        ("Is this acceptable by ACR standards?", "phantoms"),
+        ("Does a smoother kernel help?", "one image cannot tell"),
+        ("Would contrast medium have made it better?", "one image cannot tell"),
+        ("How far is it from good?", "0.2 above the bound of usable (1.5) and 0.8 below the bound of good (2.5)"),
+        ("What score is needed for good?", "good from 2.5"),
+        ("Give me three keywords for this image.", "usable, severe low-dose noise, moderate metal streaks"),
+        ("Is that finding common?", "How common it is"),
+        ("What is the confidence of the first finding?", "severe low-dose noise 87 %"),
+        ("Can you mark it?", "The boxes and the heat map"),
+        ("Any advice for the next patient?", "Against severe low-dose noise"),
+    ],
+)
+def test_a_clinicians_questions_about_a_degraded_image(question: str, words: str) -> None:
+    assert words in topics.told(NOISY, question)
+    assert topics.told(CLEAN, question)
+
+
+def test_what_another_modality_has_is_not_offered() -> None:
+    assert "no dose to change" in topics.told(MR, "is the dose too low?")
+    assert "There is no kernel in MR" in topics.told(MR, "does a smoother kernel help?")
 
 
 def test_what_is_said_of_the_heat_map_and_of_turning_was_measured() -> None:

@@ -135,13 +135,20 @@ def _field(case: Case, name: str, plain: str, unit: str, modalities: Sequence[st
 
 def advice(case: Case) -> str:
     """Whether another value of a setting would help: quoted from the remedies, never a bare yes or no."""
-    for forms, (_, plain, _, modalities) in SETTINGS.items():
-        if case.says(*forms) and case.modality not in modalities:
-            return f"{_no_setting(case, plain)} {remedy(case)}"
+    if told := foreign_setting(case):
+        return told
     if case.says("how much", "what value", "how many") and any(case.says(*forms) for forms in SETTINGS):
         return f"I cannot tell by how much from the assessment. {remedy(case)}"
     if case.says("should", "would") and (named := [row[1] for forms, row in SETTINGS.items() if case.says(*forms)]):
         return f"{remedy(case)} Whether another {' or '.join(named)} helps further, I cannot tell from the assessment."
+    return ""
+
+
+def foreign_setting(case: Case) -> str:
+    """That the modality has no such setting, with the remedies; "" where it has."""
+    for forms, (_, plain, _, modalities) in SETTINGS.items():
+        if case.says(*forms) and case.modality not in modalities:
+            return f"{_no_setting(case, plain)} {remedy(case)}"
     return ""
 
 
@@ -262,10 +269,15 @@ def fitness(case: Case) -> str:
 def cause(case: Case) -> str:
     if not case.found:
         return f"{CLEAN}, so there is no cause to name."
-    told = "; ".join(f"{finding(one)} usually comes from {one.cause}" for one in case.found[:2])
+    told = "; ".join(f"{finding(one)} usually come{_s(one)} from {one.cause}" for one in case.found[:2])
     machine = case.says("scanner", "machine", "coil", "tube", "detector", "probe", "device", "equipment")
     tail = " One image cannot tell whether the equipment is at fault: a scan of a phantom can." if machine else ""
     return f"{capital(told)}.{tail}"
+
+
+def _s(one: Finding) -> str:
+    """The ending of its verb: metal streaks come, noise comes."""
+    return "" if vocab.KIND[one.kind].plain.endswith("s") else "s"
 
 
 def instead(case: Case) -> str:

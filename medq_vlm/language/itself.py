@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medq_vlm.language import facts
+from medq_vlm.language import facts, weighing
 from medq_vlm.language.case import MEASURES, Case
 
 MOVED = 0.3  # score points by which turning or resizing may move a score: eval.run_invariance
@@ -67,10 +67,15 @@ def burned_in(case: Case) -> str:
 
 def wrong(case: Case) -> str:
     """To how often a finding is wrong."""
-    named = [one for one in case.found if one.kind in case.named] or case.found
-    sure = ", ".join(f"{facts.finding(one)} {one.confidence:.0%}".replace("%", " %") for one in named[:4])
-    told = f"Confidence of the findings: {sure}. " if sure else ""
-    return f"{told}How often findings are wrong on images from sources never trained on stands in the README's results."
+    return (
+        f"{weighing.confidences(case)} How often findings are wrong on images from sources never trained on stands in "
+        "the README's results."
+    )
+
+
+def marked(case: Case) -> str:
+    """To a wish to see the place."""
+    return f"The boxes and the heat map over the image mark it, and so does the report. {facts.place(case)}"
 
 
 def identity(case: Case) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from medq_vlm import vocab
 from medq_vlm.language import facts
 from medq_vlm.language import line as lines
 from medq_vlm.language.case import Case
@@ -85,4 +86,49 @@ CUTTING = ("collimation", "occlusion", "wraparound", "dropout")
 def helping(case: Case) -> str:
     """To whether something else would have helped: the remedies, and that one image does not tell of another."""
     dose = case.says("dose") and facts.doseless(case)
-    return f"{dose or facts.remedy(case)} What another scan would show, one image cannot tell."
+    told = dose or facts.foreign_setting(case) or facts.remedy(case)
+    return f"{told} What another scan would show, one image cannot tell."
+
+
+def real(case: Case) -> str:
+    """To "is that a lesion or an artefact"."""
+    return (
+        "I cannot tell whether something in the image is real: I judge the image, not the patient. "
+        f"{facts.listing(case)} Structures at such a place need care."
+        if case.found
+        else f"I cannot tell whether something in the image is real. {facts.listing(case)}"
+    )
+
+
+def dose(case: Case) -> str:
+    """To whether the dose is too low or too high."""
+    noisy = [one for one in case.found if vocab.KIND[one.kind].attribute == "noise"]
+    if none := facts.doseless(case):
+        return f"{none} {facts.listing(case)}"
+    told = (
+        f"{facts.capital(facts.finding(noisy[0]))} was found, and more photons would lower it."
+        if noisy
+        else "No noise was found, so nothing in the image asks for a higher dose."
+    )
+    return f"{told} Whether the dose fits the patient and the question, one image cannot tell."
+
+
+def standard(case: Case) -> str:
+    """To whether the image meets a published standard."""
+    return (
+        f"Such standards are checked with phantoms and by a physicist; one image cannot show it. {facts.verdict(case)}"
+    )
+
+
+def distance(case: Case) -> str:
+    """How far the score is from the verdicts."""
+    score = round(case.line.score, 1)
+    rows = [
+        f"{abs(score - bound):.1f} {'below' if score < bound else 'above'} the bound of {name} ({bound:g})"
+        for name, bound in (("usable", vocab.USABLE_FROM), ("good", vocab.GOOD_FROM))
+    ]
+    return f"The score of {vocab.score_text(case.line.score)} is {' and '.join(rows)}. {facts.verdict(case)}"
+
+
+def frequency(case: Case) -> str:
+    return f"How common it is, one image cannot tell. {facts.cause(case)}"

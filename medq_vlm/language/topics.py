@@ -120,6 +120,42 @@ TOPICS: tuple[Topic, ...] = (
           r"|area of interest)\b", facts.hidden),
     Topic(r"^(?:explain|describe|what is|whats)\b.*\b(?:causes?|physics)\b", facts.cause,
           but=r"\b(?:pain|symptoms?|bleeding|swelling|fever|death)\b"),
+    Topic(r"\b(?:real|true|genuine)\b.*\bor (?:is it |is that )?(?:an? |just |only )*(?:artefact"
+          r"|noise)\b", limits.real),
+    Topic(r"\b(?:have been|be|been) (?:avoided|prevented)\b|\b(?:advice|tips?) (?:for|on) (?:the )?(?:next"
+          r"|scan\w*|image|quality|operator)\b", facts.remedy,
+          but=r"\b(?:treat\w*|medical|legal|exposure to)\b"),
+    Topic(r"^what (?:would|should|do|shall|can|could) (?:you|i|we) (?:tell|say to|write to|reply to) (?:the |my |a )?"
+          r"(?:\w+ )?(?:doctor|physician|clinician|colleague|boss|referrer|radiologist|surgeon)$", facts.summary),
+    Topic(r"^(?:which|what) parts?\b.*\b(?:read|usable|used|trust\w*|reliable|fine|ok)\b"
+          r"|\b(?:affect|cover|concern|spread)\w*\b.*\b(?:whole|entire)\b.*\b(?:image|picture|scan)\b", facts.place),
+    Topic(r"^(?:is|was|were) (?:it|this|that) (?:due to|because of|caused by|the patients? (?:size|fault|habitus))\b"
+          r"|\bwrong (?:settings?|parameters?|protocol|technique|kernel|coil|sequence)\b", limits.blame),
+    Topic(r"^how (?:would|could|can|do|should|to) (?:(?:you|i|we) )?(?:improve|increase|raise|get|reduce|lower"
+          r"|decrease|fix)"
+          r" (?:" + THE + r")?(?:sharpness|contrast|noise|exposure)$|^what (?:limits|lowers|reduces|hurts"
+          r"|affects) " + THE +
+          r"(?:sharpness|contrast|noise|exposure)$", weighing.attribute),
+    Topic(r"^(?:is|does|would|do|are|can)\b.*\b(?:acr|iec|aapm|nema|efomp|iso|european|national|official)\b.*"
+          r"\b(?:standards?|criteria|requirements?|guidelines?|limits?)\b", limits.standard, but=r"\bappropriate\w*\b"),
+    Topic(r"\bdose (?:is |was )?(?:too |high |low )?(?:low|high|ok|okay|enough|sufficient|right|adequate)\b|\b(?:enough"
+          r"|too little|too much|sufficient) (?:dose|radiation)\b|\bis (?:that|it|this) (?:the |because of the "
+          r"|due to the"
+          r" )?dose$", limits.dose),
+    Topic(r"\bhow (?:far|close|near)\b.*\b(?:good|usable|reject\w*|pass\w*)\b", limits.distance),
+    Topic(r"\b(?:score|number|value) (?:is |do i |would be |does it )?(?:needed|required|necessary|need)\b.*"
+          r"\b(?:good|usable|pass|accepted?)\b", facts.limits),
+    Topic(r"\bkeywords?\b", weighing.keywords),
+    Topic(r"^(?:is|are|how)\b.*\b(?:finding|artefact|problem|this|that|it)s?\b.* ?\b(?:common|rare|frequent|unusual)$",
+          limits.frequency),
+    Topic(r"\b(?:confidence|certainty) (?:of|in|for) " + THE + r"(?:\w+ )?" + FINDINGS + r"\b", weighing.confidences),
+    Topic(r"^(?:can|could|would|will|please)? ?(?:you )?(?:please )?(?:mark|outline|circle|highlight|point (?:to|at)"
+          r"|show)"
+          r" (?:me )?(?:it|them|where it is|the " + FINDINGS + r")(?: (?:in|on) the image)?$", itself.marked),
+    Topic(r"^(?:would|could|does|do|will|can) (?:an? |the |more )?(?:\w+ )?(?:\w+ )?(?:scan|dose|time|coil|protocol"
+          r"|kernel"
+          r"|sequence|exposure|averag\w+|contrast (?:medium|agent|media)|filter|grid) (?:have )?(?:help\w*"
+          r"|improved?|made|make|fix|fixed|be better|been better)\b|^should i average\b", limits.helping),
     # what weighs the findings: before "would", "should" and numbers are read as asking for a setting
     Topic(r"\b(?:rank|order|sort|prioriti[sz]e)\b (?:all )?" + THE + FINDINGS, weighing.ranking),
     Topic(r"^(?:which|what)\b.*\b" + FINDINGS + r"\b.*\b(?:matters?|counts?|weighs?|important|serious|(?:most|more)"
@@ -149,8 +185,6 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"\b(?:lower|reduce|cut|halve|less|decrease)\w* " + THE + r"(?:radiation |ct )?dose\b", facts.less_dose,
           but=r"\bnoise\b.*\bdose noise"),
     Topic(r"\b(?:raise|increase|lower|reduce|higher|more|less|would|should|by how much)\b", facts.advice),
-    Topic(r"^(?:would|could) (?:an? |the )?(?:\w+ )?(?:\w+ )?(?:scan|dose|time|coil|protocol|kernel|sequence|exposure)"
-          r" (?:have )?(?:help|helped|improve|improved|fix|fixed|be better|been better)\b", limits.helping),
     Topic(r"\b(?:gate|threshold|limit|cut-?off|criterion|minimum|score|above|below|over|under|at least|pass\w*"
           r"|reach\w*|meet)\b.* [0-4](?:\.\d+)?(?: (?:of|out of) 4)?$", limits.against,
           but=r"\b(?:mm|cm|hu|ms|mas?|kvp?|mgy|t|tesla|db|slices?|findings?|mean|if|what|add|plus)\b"),

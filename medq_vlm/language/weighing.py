@@ -45,6 +45,31 @@ def between(case: Case) -> str:
     return f"{facts.capital(case.line.overall)}. {foremost(case)}"
 
 
+def confidences(case: Case) -> str:
+    """How sure each finding is, of those in question."""
+    if not case.found:
+        return facts.listing(case)
+    named = [one for one in case.found if one.kind in case.named] or case.found
+    rows = "; ".join(f"{facts.finding(one)} {one.confidence:.0%}".replace("%", " %") for one in named[:6])
+    return f"Confidence of the findings: {rows}."
+
+
+def keywords(case: Case) -> str:
+    """Verdict, findings and attributes in few words."""
+    return ", ".join((case.line.verdict, *map(facts.finding, case.found[:3]), *case.line.overall.split(", "))) + "."
+
+
+def attribute(case: Case) -> str:
+    """To what limits or would improve sharpness, contrast, noise or exposure."""
+    name = next((name for name in lines.ATTRIBUTE_WORDS if case.says(name)), "sharpness")
+    word = next((f"{entry}. " for entry in case.line.overall.split(", ") if entry.startswith(name)), "")
+    lowering = [one for one in case.found if vocab.KIND[one.kind].attribute == name]
+    if not lowering:
+        return f"{facts.capital(word)}No finding lowers the {name} by itself. {facts.remedy(case)}"
+    rows = "; ".join(f"{facts.finding(one)}, remedy: {one.remedy}" for one in lowering[:3])
+    return f"{facts.capital(word)}What limits it: {rows}."
+
+
 def foremost(case: Case) -> str:
     """The finding that matters most, and why."""
     if not case.found:
