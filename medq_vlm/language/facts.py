@@ -277,7 +277,7 @@ def cause(case: Case) -> str:
 
 def _s(one: Finding) -> str:
     """The ending of its verb: metal streaks come, noise comes."""
-    return "" if vocab.KIND[one.kind].plain.endswith("s") else "s"
+    return "" if vocab.KIND[one.kind].plain.endswith(("streaks", "lines", "values", "bubbles", "spots")) else "s"
 
 
 def instead(case: Case) -> str:
