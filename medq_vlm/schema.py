@@ -105,9 +105,11 @@ class Measurement:
 
     @property
     def within(self) -> bool | None:
-        """Whether the value lies in the range expected of a good image; None where there is no one-sided range."""
+        """Whether the value lies in the range expected of a good image; None where there is none."""
         if self.expected == "0":
             return self.value <= 0
+        if sides := re.match(r"([\d.]+) to ([\d.]+)", self.expected):
+            return float(sides.group(1)) <= self.value <= float(sides.group(2))
         return None if self.times_bound is None else self.times_bound <= 1
 
 

@@ -160,6 +160,7 @@ def severity_word(value: float) -> str:
 
 USABLE_FROM, GOOD_FROM = 1.5, 2.5
 QUALITY_REJECT = re.compile(r"(?i)\bquality of (this|the) image is reject\b")
+ONE_DEFOCUS = re.compile(r"(?i)((?:throughout the image|locally), (?:mild|moderate|severe) defocus( \([^)]*\))?) are\b")
 LIMITS = f"reject below {USABLE_FROM}, usable from {USABLE_FROM}, good from {GOOD_FROM}"
 
 
@@ -170,11 +171,11 @@ def verdict_word(score: float) -> str:
 
 
 def in_good_english(text: str) -> str:
-    """`text` with "the quality of this image is reject" as a verdict: "reject" is no adjective.
+    """`text` with "the quality of this image is reject" as a verdict ("reject" is no adjective), one defocus as one.
 
-    For readers alone: the networks were trained on the sentence as it was.
+    For readers alone: the networks were trained on the sentences as they were.
     """
-    return QUALITY_REJECT.sub(r"verdict on \1 image is reject", text)
+    return ONE_DEFOCUS.sub(r"\1 is", QUALITY_REJECT.sub(r"verdict on \1 image is reject", text))
 
 
 def with_doubt(text: str, names: Sequence[str]) -> str:

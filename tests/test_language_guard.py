@@ -83,6 +83,8 @@ def test_the_whole_is_told_by_its_attributes() -> None:
     [
         ("No, metal streaks was not found.", "No metal streaks were found."),
         ("Overall, the quality of this image is reject.", "Overall, the verdict on this image is reject."),
+        ("Throughout the image, mild defocus are visible.", "Throughout the image, mild defocus is visible."),
+        ("Locally, mild defocus and mild blur are seen.", "Locally, mild defocus and mild blur are seen."),
         ("This is a retina fundus.", "This is a fundus image of the retina."),
         ("Why not raise tube current?", "Raise tube current."),
         ("The noise was severe.", "The noise was severe."),
