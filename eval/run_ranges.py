@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from eval import results
-from eval.bootstrap import estimate
+from eval.bootstrap import Estimate, estimate
 from eval.cases import Content, contents
 from eval.manifest import clean_rows, read_manifest, spread
 from eval.tables import Cell, table
@@ -41,6 +41,19 @@ class Reading:
     outside: bool
 
 
+@dataclass(frozen=True)
+class Range:
+    """One expected range and what lies outside it."""
+
+    measure: str
+    modality: str
+    expected: str
+    n: int  # clean images
+    clean_spread: tuple[float, float, float]  # 5th, 50th and 95th percentile
+    clean_outside: Estimate | None
+    degraded_outside: Estimate | None  # where a finding of the modality rests on the measure
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure all images, print the table, write the JSON."""
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -50,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--degraded", type=int, default=8, help="of these for each modality")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args(argv)
-    readings = list(read(args.manifest, args.images, args.degraded))
-    print(report(readings))
+    found = ranges(list(read(args.manifest, args.images, args.degraded)))
+    print(report(found))
     if args.out:
-        results.write(args.out, "eval.run_ranges", argv, {"readings": [asdict(one) for one in readings]})
+        results.write(args.out, "eval.run_ranges", argv, {"ranges": [asdict(one) for one in found]})
     return 0
 
 
@@ -81,29 +94,40 @@ def readings(content: Content, sample: ImageSample, kind: str) -> Iterator[Readi
                           one.within is False)  # fmt: skip
 
 
-def report(found: Sequence[Reading]) -> str:
-    """A row for each measure and modality; shares outside with intervals over subjects."""
-    rows: list[list[Cell]] = []
+def ranges(found: Sequence[Reading]) -> list[Range]:
+    """One for each measure and modality, in the order of the tables."""
+    out = []
     for measure in evidence.MEASURES:
         for modality in vocab.MODALITIES:
             here = [one for one in found if (one.measure, one.modality) == (measure.name, modality)]
-            clean = [one for one in here if not one.kind]
+            clean, worse = [one for one in here if not one.kind], [one for one in here if one.kind]
             if not clean:
                 continue
-            weight = np.array([1 / sum(other.source == one.source for other in clean) for one in clean])
-            spread_of = np.quantile(
+            weight = [1 / sum(other.source == one.source for other in clean) for one in clean]
+            low, middle, high = np.quantile(
                 [one.value for one in clean], (0.05, 0.5, 0.95), weights=weight, method="inverted_cdf"
             )
-            worse = [one for one in here if one.kind]
-            rows.append([measure.name, modality, clean[0].expected, len(clean),
-                         " / ".join(f"{value:.3g}" for value in spread_of), share(clean), share(worse)])  # fmt: skip
-    return table(["measure", "modality", "expected", "n", "5 / 50 / 95 %", "clean outside", "degraded outside"], rows)
+            expected = " or ".join(sorted({one.expected for one in clean}))
+            spread_of = (float(low), float(middle), float(high))
+            out.append(Range(measure.name, modality, expected, len(clean), spread_of, share(clean), share(worse)))
+    return out
 
 
-def share(found: Sequence[Reading]) -> Cell:
-    """Share outside the range, sources counted alike, with an interval over subjects; "-" for nothing."""
+def report(found: Sequence[Range]) -> str:
+    """A row for each; shares outside with intervals over subjects."""
+    header = ["measure", "modality", "expected", "n", "5 / 50 / 95 %", "clean outside", "degraded outside"]
+    rows: list[list[Cell]] = [
+        [one.measure, one.modality, one.expected, one.n, " / ".join(f"{value:.3g}" for value in one.clean_spread),
+         one.clean_outside, one.degraded_outside]
+        for one in found
+    ]  # fmt: skip
+    return table(header, rows)
+
+
+def share(found: Sequence[Reading]) -> Estimate | None:
+    """Share outside the range, sources counted alike, with an interval over subjects; None of nothing."""
     if not found:
-        return "-"
+        return None
     flags = np.array([one.outside for one in found], float)
     sources = np.array([one.source for one in found])
 
