@@ -77,7 +77,7 @@ def interval(case: Case) -> str:
 
 
 def chance(case: Case) -> str:
-    return _chance(case) or UNKNOWN
+    return f"{_chance(case)} {verdict(case)}" if _chance(case) else UNKNOWN
 
 
 def rank(case: Case) -> str:

@@ -132,3 +132,10 @@ def distance(case: Case) -> str:
 
 def frequency(case: Case) -> str:
     return f"How common it is, one image cannot tell. {facts.cause(case)}"
+
+
+def positioned(case: Case) -> str:
+    """To whether the patient was positioned well."""
+    shown = [one for one in case.found if one.kind in ("rotation", *CUTTING)]
+    told = "; ".join(f"{facts.finding(one)}: {one.remedy}" for one in shown) or "No rotation and no cut part was found"
+    return f"{facts.capital(told)}. Whether the view suits the question, I cannot tell from one image."

@@ -29,8 +29,7 @@ LONGEST = 15  # words: a longer question asks for more than one thing
 CLINICAL = re.compile(
     r"\b(?:cancer\w*|tumou?rs?|diseases?|diagnos(?:e|is) (?:is|of|for)|(?:your|the) diagnosis|prognosis"
     r"|malignan\w*|benign|melanoma|pregnan\w*|fetal|weight"
-    r"|heparin|drugs?|apixaban|tamoxifen|ablation|injections?|screening|colonoscop\w*|biops\w+|aspects|fazekas"
-    r"|bi-?rads"
+    r"|heparin|drugs?|apixaban|tamoxifen|ablation|injections?|screening|colonoscop\w*|biops\w+|aspects|fazekas|bi-?rads"
     r"|an(?:a)?esth\w*|ti-?rads|pi-?rads|deauville|wells|agatston|girl|boy|baby|euro|poem|joke|antibiotic\w*"
     r"|surgery|he has|she has|does (?:he|she)|metasta\w*|buy\w*|purchas\w*"
     r"|follow-?up (?:in|after)|word for word|name of|whose)\b"
@@ -66,13 +65,11 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"\b(?:thresholds?|cut-?offs?|limits?|bounds?|borders?) (?:for|of|between) " + THE +
           r"(?:verdicts?|reject\w*|usable|good)\b|\bdifference between (?:good|usable|reject)\b"
           r"|\bwhat (?:does|do you mean by) (?:good|usable|reject(?:ed)?)(?: mean)?$"
-          r"|\bmeaning of (?:good|usable|reject)$"
-          r"|\bwhen (?:is|do you|would you) .*\breject", facts.limits),
+          r"|\bmeaning of (?:good|usable|reject)$|\bwhen (?:is|do you|would you) .*\breject", facts.limits),
     Topic(r"\b(?:probability|chance|likelihood|percent\w*|odds|how likely)\b.*\breject", facts.chance),
     Topic(r"\b(?:90 ?%? )?(?:confidence )?interval\b|^(?:and )?how (?:sure|confident|certain"
           r"|reliable) (?:are you|is (?:it|that|"
-          + THE + r"(?:score|number|result|judge?ment|verdict|assessment)))\b|\bhow (?:certain|sure"
-          r"|reliable) is your\b"
+          + THE + r"(?:score|number|result|judge?ment|verdict|assessment)))\b|\bhow (?:certain|sure|reliable) is your\b"
           r"|\buncertaint(?:y|ies)\b of " + THE + r"score|\bpercentage are you sure|\berror bars?\b"
           r"|\byour assessment (?:is|be) wrong|\bmake you change your mind\b"
           r"|^is (?:this|the|that) finding certain", facts.interval,
@@ -132,16 +129,14 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"^(?:is|was|were) (?:it|this|that) (?:due to|because of|caused by|the patients? (?:size|fault|habitus))\b"
           r"|\bwrong (?:settings?|parameters?|protocol|technique|kernel|coil|sequence)\b", limits.blame),
     Topic(r"^how (?:would|could|can|do|should|to) (?:(?:you|i|we) )?(?:improve|increase|raise|get|reduce|lower"
-          r"|decrease|fix)"
-          r" (?:" + THE + r")?(?:sharpness|contrast|noise|exposure)$|^what (?:limits|lowers|reduces|hurts"
+          r"|decrease|fix) (?:" + THE + r")?(?:sharpness|contrast|noise|exposure)$|^what (?:limits|lowers|reduces|hurts"
           r"|affects) " + THE +
           r"(?:sharpness|contrast|noise|exposure)$", weighing.attribute),
     Topic(r"^(?:is|does|would|do|are|can)\b.*\b(?:acr|iec|aapm|nema|efomp|iso|european|national|official)\b.*"
           r"\b(?:standards?|criteria|requirements?|guidelines?|limits?)\b", limits.standard, but=r"\bappropriate\w*\b"),
     Topic(r"\bdose (?:is |was )?(?:too |high |low )?(?:low|high|ok|okay|enough|sufficient|right|adequate)\b|\b(?:enough"
           r"|too little|too much|sufficient) (?:dose|radiation)\b|\bis (?:that|it|this) (?:the |because of the "
-          r"|due to the"
-          r" )?dose$", limits.dose),
+          r"|due to the )?dose$", limits.dose),
     Topic(r"\bhow (?:far|close|near)\b.*\b(?:good|usable|reject\w*|pass\w*)\b", limits.distance),
     Topic(r"\b(?:score|number|value) (?:is |do i |would be |does it )?(?:needed|required|necessary|need)\b.*"
           r"\b(?:good|usable|pass|accepted?)\b", facts.limits),
@@ -150,12 +145,26 @@ TOPICS: tuple[Topic, ...] = (
           limits.frequency),
     Topic(r"\b(?:confidence|certainty) (?:of|in|for) " + THE + r"(?:\w+ )?" + FINDINGS + r"\b", weighing.confidences),
     Topic(r"^(?:can|could|would|will|please)? ?(?:you )?(?:please )?(?:mark|outline|circle|highlight|point (?:to|at)"
-          r"|show)"
-          r" (?:me )?(?:it|them|where it is|the " + FINDINGS + r")(?: (?:in|on) the image)?$", itself.marked),
+          r"|show) (?:me )?(?:it|them|where it is|the " + FINDINGS + r")(?: (?:in|on) the image)?$", itself.marked),
     Topic(r"^(?:would|could|does|do|will|can) (?:an? |the |more )?(?:\w+ )?(?:\w+ )?(?:scan|dose|time|coil|protocol"
-          r"|kernel"
-          r"|sequence|exposure|averag\w+|contrast (?:medium|agent|media)|filter|grid) (?:have )?(?:help\w*"
+          r"|kernel|sequence|exposure|averag\w+|contrast (?:medium|agent|media)|filter|grid) (?:have )?(?:help\w*"
           r"|improved?|made|make|fix|fixed|be better|been better)\b|^should i average\b", limits.helping),
+    Topic(r"\bexposure (?:is |was )?(?:too (?:low|high|much|little)|right|correct|ok|okay"
+          r"|adequate)\b", weighing.attribute),
+    Topic(r"\b(?:position(?:ed|ing)|position the patient)\b.*\b(?:correct\w*|right|good|wrong\w*|ok|well|proper\w*)$",
+          limits.positioned),
+    Topic(r"^(?:grade|rate|score) (?:the |this |my )?(?:image|scan|picture|it)\b", facts.scale),
+    Topic(r"\b(?:second|next) (?:most |biggest |worst )?(?:\w+ )?" + FINDINGS + "$", weighing.ranking),
+    Topic(r"^how (?:large|big|wide|much)\b.*\b(?:affected|area|region|artefact)\b|^is the (?:left|right|upper|lower|top"
+          r"|bottom|middle)\b.*\b(?:ok|okay|fine|good|usable|affected)$", facts.place, but=r"\b(?:lesion|mass"
+          r"|nodule)\b"),
+    Topic(r"^should (?:i|we|they) use (?:a|an|the|another|more|less) \w+(?: \w+)?$", limits.helping),
+    Topic(r"\b(?:sharp|clear|crisp) enough (?:for|to)\b", facts.fitness, but=r"\b(?:fracture|acute|call it|line)\b"),
+    Topic(r"\b(?:same|as good)(?: quality)? as (?:a |the )?(?:normal|typical|usual|average|other)\b", facts.rank),
+    Topic(r"\bany hope for (?:this|the) (?:image|scan|picture)\b", weighing.treatment),
+    Topic(r"\b(?:make|get|bring|push) (?:the |its )?score (?:go )?(?:up|higher|better)\b", facts.remedy),
+    Topic(r"\b(?:note|message|feedback|comment|sentence) (?:to|for) (?:the |our |my )?(?:radiologist|doctor|reader"
+          r"|physicist|referrer|colleague)s?$", facts.summary),
     # what weighs the findings: before "would", "should" and numbers are read as asking for a setting
     Topic(r"\b(?:rank|order|sort|prioriti[sz]e)\b (?:all )?" + THE + FINDINGS, weighing.ranking),
     Topic(r"^(?:which|what)\b.*\b" + FINDINGS + r"\b.*\b(?:matters?|counts?|weighs?|important|serious|(?:most|more)"
@@ -202,8 +211,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"\b(?:list|name|enumerate)\b.*\b(?:findings?|problems?|artefacts?|degradations?|issues?|defects?"
           r"|everything you"
           r" found)\b|^how many (?:of (?:the |these |your )?)?(?:findings|problems|artefacts|degradations|issues"
-          r"|defects)"
-          r"|^list everything", facts.listing,
+          r"|defects)|^list everything", facts.listing,
           but=r"\b(?:types|able|patholog\w+|clinical|medical|differential|abnormal\w*)\b"),
     Topic(r"\b(?:which|what|whats|the)\b.*\b(?:slices?|frames?)\b.*\b(?:worst|best|poorest|bad|trust)\b"
           r"|\b(?:worst|best|poorest) (?:slice|frame)\b", facts.slices),
@@ -221,16 +229,14 @@ TOPICS: tuple[Topic, ...] = (
           r"|weeks?|months?"
           r"|next time|better|how|ecg|lab|follow|treatment|surgery|dilation|contrast|dose|healing|drug)\b"),
     Topic(r"^(?:please |can you )?(?:summari[sz]e(?: (?:it|this|that|the (?:result|assessment|quality)))?"
-          r"|sum (?:it )?up|tldr"
-          r"|in short|in brief|(?:one sentence )?summary)(?: (?:in|with) (?:one|a|two"
+          r"|sum (?:it )?up|tldr|in short|in brief|(?:one sentence )?summary)(?: (?:in|with) (?:one|a|two"
           r"|few) sentences?)?$", facts.summary),
     Topic(rf"\b(?:note|message|feedback|e-?mail|report) (?:to|for) {PEOPLE}\b", facts.summary),
     Topic(r"^(?:and |but |so )?(?:does|do|is|could|can|will|would)\b.*\b(?:artefact\w*|noise|motion|streaks?|it"
           r"|blur|implants?)\b.*\b(?:hide|hides|hiding|obscure|mask|cover|spoil\w*|ruin\w*|disturb\w*|allow)\b"
           r"|\b(?:does|do|will) the \w+ (?:allow|permit) (?:it|that|this)\b",
           facts.hidden, but=r"\b(?:tumou?r|cancer|disease|ask|find)\b"),
-    Topic(r"\bgood enough (?:for|to) (?!.*\brepaired)|\b(?:can|could) (?:i|we) (?:still )?(?:see|measure"
-          r"|look for) .*\b"
+    Topic(r"\bgood enough (?:for|to) (?!.*\brepaired)|\b(?:can|could) (?:i|we) (?:still )?(?:see|measure|look for) .*\b"
           r"(?:mm|nodules?|microcalc\w*|here|on this|in th\w*s?)\b|\bgood enough to\b|^(?:so )?(?:is )?(?:it|this)"
           r"(?: image| scan)? (?:is )?(?:of )?diagnostic\b|\bfit for \w+ ?\w*$", facts.fitness,
           but=r"\b(?:repaired|surgery|drive|he|she|patient|operate|fleischner|f/u|diagnos\w+ of|tell me)\b"),
@@ -240,8 +246,7 @@ TOPICS: tuple[Topic, ...] = (
           rf"|^are you sure (?:it|this|that)"
           rf"(?: is|s) (?:a |an |the )?(?:{ORGAN})\b", facts.anatomy, but=r"\b(?:affected|involved|tissue)\b"),
     Topic(r"^(?:(?:is|are) there (?:any |an |a |some )?|any )[\w-]+(?: [\w-]+)?(?: (?:in it|in (?:it|this"
-          r"|the)(?: image)?|here"
-          r"|present|visible))?$", facts.presence, but=r"\b(?:or|and|else|other|artefacts?)\b"),
+          r"|the)(?: image)?|here|present|visible))?$", facts.presence, but=r"\b(?:or|and|else|other|artefacts?)\b"),
     Topic(r"^(?:and |but |so )?why (?:is (?:it|the score) )?not (?:even )?(?:lower|worse)\b"
           r"|^whats? (?:is )?good about\b|^(?:what are )?(?:the |its )?strengths$|^anything good\b", facts.strengths),
     Topic(r"\bworst (?:region|area|part|spot|place|location)\b|\b(?:left|right|upper|lower|top|bottom) (?:side"
