@@ -108,6 +108,8 @@ def batch(args: Namespace) -> int:
     failed = sum(row["error"] is not None for row in rows)
     counts = {word: sum(row["verdict"] == word for row in rows) for word in ("good", "usable", "reject")}
     words = ", ".join(f"{count} {word}" for word, count in counts.items())
+    unassessed = len(rows) - failed - sum(counts.values())
+    words += f", {unassessed} not assessable" if unassessed else ""
     words += f", {failed} not read; {len(earlier.rows)} of them from before"
     words += f"; {over} DICOM object{'s' * (over > 1)} without an image passed over" if over else ""
     left = sum(map(len, seen.left_out.values()))

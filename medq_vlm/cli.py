@@ -179,7 +179,9 @@ def parser() -> argparse.ArgumentParser:
     degrade.add_argument("--seed", type=seed, default=0, metavar="N", help="of all chance (default 0)")
     degrade.add_argument("-o", "--out", type=place, metavar="OUT", help="out.npy, .png, .tif, .nii.gz or .dcm")
     degrade.add_argument("--force", action="store_true", help=FORCE_HELP)
-    degrade.add_argument("--modality", choices=vocab.MODALITIES, metavar="M", help="when the file does not say")
+    degrade.add_argument(
+        "--modality", type=str.lower, choices=vocab.MODALITIES, metavar="M", help="when the file does not say"
+    )
 
     demo = command("demo", "assess a real CT image and write its report")
     demo.add_argument("--out", default="out/demo", type=place, metavar="DIR", help="for the reports (default out/demo)")
@@ -209,8 +211,12 @@ def add_reading(command: argparse.ArgumentParser, text: bool = True) -> None:
     """The options of every command that assesses an image."""
     command.add_argument("--preset", default="nano", metavar="NAME", help="nano, or a folder with weights")
     command.add_argument("--acquisition", type=words, metavar="TEXT", help="in place of the header's description")
-    command.add_argument("--modality", choices=vocab.MODALITIES, metavar="M", help=", ".join(vocab.MODALITIES))
-    command.add_argument("--anatomy", choices=vocab.ANATOMIES, metavar="A", help=", ".join(vocab.ANATOMIES))
+    command.add_argument(
+        "--modality", type=str.lower, choices=vocab.MODALITIES, metavar="M", help=", ".join(vocab.MODALITIES)
+    )
+    command.add_argument(
+        "--anatomy", type=str.lower, choices=vocab.ANATOMIES, metavar="A", help=", ".join(vocab.ANATOMIES)
+    )
     if text:
         command.add_argument("--no-text", action="store_true", help="leave out the written description")
 
@@ -218,7 +224,7 @@ def add_reading(command: argparse.ArgumentParser, text: bool = True) -> None:
 def prompt(text: str) -> tuple[str, str]:
     """ "good | bad" from the command line."""
     good, _, bad = (part.strip() for part in text.partition("|"))
-    if not good or not bad:
+    if not good or not bad or "|" in bad:
         raise argparse.ArgumentTypeError(f"'{text}' is no pair; write two opposites: \"sharp edges | blurred edges\"")
     return good, bad
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -394,3 +395,10 @@ def test_a_full_stream_is_told_whatever_was_printed_last(
 def run(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "medq_vlm.cli", *arguments]
     return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, check=False)
+
+
+def test_a_modality_is_taken_in_either_case_and_a_prompt_has_two_sides() -> None:
+    read = cli.parser().parse_args(["assess", "x.png", "--modality", "CT", "--anatomy", "Head"])
+    assert (read.modality, read.anatomy) == ("ct", "head")
+    with pytest.raises(argparse.ArgumentTypeError, match="is no pair"):
+        cli.prompt("sharp | soft | blurred")

@@ -265,6 +265,8 @@ def test_questions_about_medq_itself_and_its_reports(question: str, words: str) 
         ("Is that finding common?", "How common it is"),
         ("What is the confidence of the first finding?", "severe low-dose noise 87 %"),
         ("Can you mark it?", "The boxes and the heat map"),
+        ("Is the noise in HU normal for a head CT?", "41.2 HU, outside the expected <= 25"),
+        ("Is the noise within the expected range?", "41.2 HU, outside the expected <= 25"),
         ("Was the exposure too low?", "Exposure good."),
         ("Did the tech position the patient correctly?", "No rotation and no cut part was found."),
         ("Grade the image A to D.", "The scale runs from 0 to 4"),

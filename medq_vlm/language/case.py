@@ -15,6 +15,7 @@ from medq_vlm.schema import Assessment, Finding
 ASKING = (
     "what whats which is was the a this it its of in on how much many high low big large are there used here "
     "image scan give tell show me and normal that value level number for you did measured expected ok okay "
+    "ct mr x-ray pet ultrasound head chest abdomen range within limits outside usual typical acceptable "
     "please mean means does good bad exactly current now your were set settings parameters "
 )
 FILLER = frozenset(ASKING.split())  # words that ask for a number and nothing more
