@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -91,8 +92,9 @@ def test_the_same_noise_is_forgiven_a_screening_and_not_a_staging_as_the_readme_
     said = {}
     for text in ("", "Ultra-low-dose lung screening", "Liver lesion staging"):
         found = medq.assess_encoded(medq.encode(replace(noisy, acquisition=text)))
-        said[text] = f"{found.score:.1f}", found.verdict, " ".join(found.warnings)
-    assert said[""][0] == "2.6"
+        said[text] = found.score, found.verdict, " ".join(found.warnings)
+    near = partial(pytest.approx, abs=0.1)  # the last decimal told depends on the processor: 2.85 is a border
+    assert said[""][0] == near(2.6)
     screening, staging = said["Ultra-low-dose lung screening"], said["Liver lesion staging"]
-    assert screening[:2] == ("2.8", "good") and "low noise and sharpness matter less than usual" in screening[2]
-    assert staging[:2] == ("2.2", "usable") and "low noise, sharpness and contrast matter more" in staging[2]
+    assert screening[:2] == (near(2.8), "good") and "low noise and sharpness matter less than usual" in screening[2]
+    assert staging[:2] == (near(2.2), "usable") and "low noise, sharpness and contrast matter more" in staging[2]
