@@ -122,7 +122,8 @@ class Engine:
             sample = study.sample
             told = {"modality": study.modality, "anatomy": anatomy, "acquisition": acquisition}
             sample = replace(sample, **{name: words for name, words in told.items() if words is not None})  # type: ignore[arg-type]
-            sample = replace(sample, modality_by_user=sample.modality != study.sample.modality)
+            if sample.modality != study.sample.modality:
+                sample = replace(sample, modality_from="user")
             encoded = self.guarded(lambda: self.medq.encode(sample, progress))
             result = self.guarded(lambda: self.medq.assess_encoded(encoded))
             for name in ("modality", "anatomy"):

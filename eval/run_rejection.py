@@ -160,7 +160,7 @@ def assess_all(model: Assessor, given: Sequence[tuple[str, str, np.ndarray]]) ->
             for sample in io.read(path):
                 answers.append(_answer(family, name, "", model.assess_sample(sample)))
                 if family != CONTROL:
-                    claimed = replace(sample, modality=CLAIM, modality_by_user=True)
+                    claimed = replace(sample, modality=CLAIM, modality_from="user")
                     answers.append(_answer(family, name, CLAIM, model.assess_sample(claimed)))
     return answers
 

@@ -58,7 +58,7 @@ def judge(read: Reading, sample: ImageSample, modality: str | None = None) -> Sl
     plain = blind if given == UNKNOWN else predict.predict(model, encoded, given, anchors)
     told = predict.predict(model, encoded, given, anchors, read.prior) if read.prior.any() else plain
     medical = float(blind.medical.sigmoid())
-    named = sample.modality is not None and not sample.modality_by_user
+    named = sample.modality is not None and sample.modality_from != "user"
     doubtful = not named and medical < DOUBT
     calibration = read.loaded.calibration
     raw = told.score[0].softmax(-1).double().numpy()
@@ -107,10 +107,10 @@ def able(scored: Sequence[SliceScores]) -> tuple[SliceScores, ...]:
     return tuple(s for s in scored if s.assessable) or tuple(scored)
 
 
-def recognise(known: str | None, probabilities: Sequence[dict[str, float]]) -> Recognised:
-    """A fact as the header says it, or the likeliest by the mean over slices."""
+def recognise(known: str | None, probabilities: Sequence[dict[str, float]], said_by: str = "header") -> Recognised:
+    """A fact that is `known`, with who said it, or the likeliest by the mean over slices."""
     if known is not None:
-        return Recognised(known, "header", 1.0)
+        return Recognised(known, said_by, 1.0)
     mean = {name: float(np.mean([p[name] for p in probabilities])) for name in probabilities[0]}
     value = max(mean, key=lambda name: mean[name])
     return Recognised(value, "image", mean[value])
@@ -120,6 +120,9 @@ def refusal(sample: ImageSample, index: int, medical: float, bar: float) -> str:
     """Why this slice must not be scored, "" when it may be; `medical` is the gate's probability."""
     pixels = sample.pixels[index]
     h, w = pixels.shape[:2]
+    if sample.foreign and sample.modality is None:
+        unknown = f"The header says that this is {sample.foreign}, which the model has not learnt to judge"
+        return f"{unknown}; give the modality if the header is wrong."
     if min(h, w) < SMALLEST_SIDE_PX:
         return f"The image is {w} x {h} pixels; at least {SMALLEST_SIDE_PX} on each side are needed."
     if not np.isfinite(pixels).any() or float(np.nanmax(pixels) - np.nanmin(pixels)) <= 0:

@@ -271,14 +271,16 @@ class MedQ:
         distribution = np.sum([w * s.distribution for w, s in zip(encoded.stack.weights, best, strict=True)], axis=0)
         score = float(distribution @ BINS)
         half = float(np.mean([s.half_width for s in best]))
-        modality = recognise(sample.modality, [s.modality_probability for s in best])
+        modality = recognise(sample.modality, [s.modality_probability for s in best], sample.modality_from)
         anatomy = recognise(sample.anatomy, [s.anatomy_probability for s in best])
         counting = encoded.stack.weights.copy()
         counting[encoded.stack.apart] = counting.max()
         shown = best[worst([s.score for s in best], counting.tolist())]
-        values = _values(sample, shown.index, modality.value) if encoded.values is None else encoded.values
+        # what a picture that is none looks like sets no expectations
+        measured_as = modality.value if able or modality.from_ != "image" else None
+        values = _values(sample, shown.index, measured_as) if encoded.values is None else encoded.values
         measured = evidence.stamped(
-            values, modality.value, sample.unit, sample.spacing_mm[1:], anatomy.value if anatomy.sure else None
+            values, measured_as, sample.unit, sample.spacing_mm[1:], anatomy.value if anatomy.sure else None
         )
         found: tuple[Finding, ...] = ()
         if able:

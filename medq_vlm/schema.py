@@ -43,7 +43,8 @@ class ImageSample:
     pixels: np.ndarray  # float32, (S, H, W) or (S, H, W, 3); CT in HU, everything else modality-LUT values
     unit: str = "value"  # "HU", "BQML", ..., or "value" when the file does not say
     modality: str | None = None  # vocab.MODALITIES, None when the file does not say
-    modality_by_user: bool = False  # a person named it, not the file
+    modality_from: str = "header"  # who named it: the file ("header"), a person ("user"), or its values ("image")
+    foreign: str = ""  # what the file says it is when that is none of vocab.MODALITIES: "nuclear medicine"
     anatomy: str | None = None  # vocab.ANATOMIES, None when the file does not say
     view: str | None = None  # e.g. "axial", "PA"
     spacing_mm: tuple[float | None, float | None, float | None] = (None, None, None)  # slice, row, column

@@ -73,7 +73,7 @@ def test_impossible_numbers_are_dropped(tmp_path: Path) -> None:
 )
 def test_kernel_text_that_is_no_kernel_is_dropped(tmp_path: Path, kernel: str) -> None:
     sentence, fields = told(tmp_path, ConvolutionKernel=kernel)
-    assert sentence == "CT"
+    assert sentence == ""  # a modality alone describes no acquisition
     assert "kernel" not in fields
 
 
@@ -96,12 +96,20 @@ def test_anatomy_by_keyword(text: str, anatomy: str | None) -> None:
         ("CT", "ct"), ("MR", "mr"), ("CR", "xray"), ("DX", "xray"),
         ("MG", "mammography"), ("US", "ultrasound"),
         ("PT", "pet"), ("OP", "fundus"), ("OPT", "oct"), ("ES", "endoscopy"), ("SM", "histopathology"),
-        ("XC", None),        ("NM", None), ("OT", None),
+        ("XC", None),        ("NM", None), ("OT", None), ("PX", "xray"), ("EC", "ultrasound"),
     ],
 )  # fmt: skip
 def test_modality_words(tmp_path: Path, modality: str, ours: str | None) -> None:
     (tmp_path / "a").write_bytes(dicom(ramp(), Modality=modality))
     assert read(tmp_path / "a")[0].modality == ours
+
+
+@pytest.mark.parametrize(
+    ("modality", "foreign"), [("NM", "nuclear medicine"), ("TG", "thermography"), ("OT", ""), ("CT", ""), (PERSON, "")]
+)
+def test_a_modality_that_is_none_of_ours_is_kept_apart_from_none(tmp_path: Path, modality: str, foreign: str) -> None:
+    (tmp_path / "a").write_bytes(dicom(ramp(), Modality=modality))
+    assert read(tmp_path / "a")[0].foreign == foreign
 
 
 @pytest.mark.parametrize(

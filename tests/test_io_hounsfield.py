@@ -23,6 +23,7 @@ def test_ct_without_a_header_is_read_in_hounsfield_units(tmp_path: Path, ending:
         nibabel.save(nibabel.Nifti1Image(hu.T.copy(), np.eye(4)), path)
     sample = io.load(path)[0]
     assert (sample.modality, sample.unit) == ("ct", "HU")
+    assert sample.modality_from == "image"
     assert READ_AS_CT in sample.warnings
 
 

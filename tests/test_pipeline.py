@@ -14,6 +14,7 @@ from pydicom.data import get_testdata_file
 
 from medq_vlm import checkpoint, io, report, vocab
 from medq_vlm.degrade.sample import degrade_sample
+from medq_vlm.evidence import expected_for
 from medq_vlm.phantoms import not_medical, phantom, phantom_volume
 from medq_vlm.pipeline import MedQ
 from medq_vlm.schema import ImageSample, ModelError
@@ -213,9 +214,18 @@ def test_a_doubtful_image_is_held_back_until_its_file_says_what_it_is() -> None:
     assert doubted.score is not None and claimed.score is not None
     assert doubted.score <= BEST_IN_DOUBT < claimed.score
     assert HELD_BACK in doubted.warnings and HELD_BACK not in claimed.warnings
-    told = model.assess_sample(replace(sample, modality="fundus", modality_by_user=True))
+    told = model.assess_sample(replace(sample, modality="fundus", modality_from="user"))
     assert told.score is not None and told.score <= BEST_IN_DOUBT and HELD_BACK in told.warnings
     report.validate(doubted.to_dict())
+
+
+def test_what_the_header_calls_by_another_name_is_not_taken_for_what_it_looks_like(medq: MedQ) -> None:
+    bones = replace(phantom("xray", seed=3, size=256), modality=None, foreign="nuclear medicine")
+    result = medq.assess_sample(bones)
+    assert not result.assessable and "nuclear medicine" in result.reason and result.score is None
+    assert all(item.expected in ("", expected_for(item.name, None)) for item in result.evidence)
+    corrected = medq.assess_sample(replace(bones, modality="xray", modality_from="user"))
+    assert corrected.assessable and corrected.modality.from_ == "user"
 
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pydicom import Dataset
 
 from medq_vlm.io import header
-from medq_vlm.io.terms import anatomy_of, modality_of, xray_view_of
+from medq_vlm.io.terms import anatomy_of, foreign_of, modality_of, xray_view_of
 
 MODALITY_WORDS = {
     "ct": "CT", "mr": "MR", "xray": "radiograph", "mammography": "mammogram", "ultrasound": "ultrasound",
@@ -122,6 +122,7 @@ class Told:
     anatomy: str | None  # vocab.ANATOMIES
     view: str | None  # X-ray view position; None when the header has none
     pixel_spacing_mm: tuple[float | None, float | None]  # row, column
+    foreign: str  # a modality outside vocab.MODALITIES, in words; "" when the header names none
     sentence: str
     fields: dict[str, str | float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -157,14 +158,18 @@ def describe(ds: Dataset, frame: int, slice_spacing_mm: float | None) -> Told:
     fields["matrix"] = f"{columns} x {rows}"
     if spacing[0] is not None:
         fields["pixel_spacing_mm"] = round(spacing[0], 4)
-    return Told(modality, anatomy, view, spacing, _sentence(modality, anatomy, view, phrases), fields, _warnings(ds))
+    sentence = _sentence(modality, anatomy, view, phrases)
+    return Told(modality, anatomy, view, spacing, foreign_of(ds), sentence, fields, _warnings(ds))
 
 
 def _sentence(modality: str | None, anatomy: str | None, view: str | None, phrases: list[str]) -> str:
-    """ "Chest CT, 120 kVp, 30 mAs, 1.0 mm slices, kernel B70f"; "" when the header tells nothing."""
-    subject = " ".join(part for part in (anatomy, MODALITY_WORDS.get(modality or "")) if part)
-    if not subject and not phrases:
+    """ "Chest CT, 120 kVp, 30 mAs, 1.0 mm slices, kernel B70f"; "" when the header tells the modality at most.
+
+    A modality alone describes no acquisition, and the scorer has it already.
+    """
+    if not (anatomy or view or phrases):
         return ""
+    subject = " ".join(part for part in (anatomy, MODALITY_WORDS.get(modality or "")) if part)
     parts = [subject or "image", *([f"{view} view"] if view else []), *phrases]
     sentence = ", ".join(parts)
     return sentence[0].upper() + sentence[1:]

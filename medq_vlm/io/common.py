@@ -52,7 +52,7 @@ def finish(sample: ImageSample, name: str) -> ImageSample:
         valid = whole if valid is None else np.logical_and(valid, whole)
     sample = replace(sample, pixels=pixels, valid=valid)
     if sample.unit == "value" and sample.modality is None and looks_like_hounsfield(pixels):
-        return replace(sample, unit="HU", modality="ct", warnings=(*sample.warnings, READ_AS_CT))
+        return replace(sample, unit="HU", modality="ct", modality_from="image", warnings=(*sample.warnings, READ_AS_CT))
     return sample
 
 

@@ -116,6 +116,7 @@ def _sample(study: Study, stack: Stack) -> ImageSample:
             out,
             unit=pixels.unit_of(ds) if out.ndim == 3 else "value",
             modality=told.modality,
+            foreign=told.foreign,
             anatomy=told.anatomy,
             view=told.view or stack.view,
             spacing_mm=(stack.spacing_mm, *told.pixel_spacing_mm),

@@ -10,9 +10,21 @@ from medq_vlm.io import header
 
 MODALITIES = {
     "CT": "ct", "MR": "mr", "CR": "xray", "DX": "xray", "RG": "xray", "DR": "xray",
-    "XA": "xray", "RF": "xray",
-    "MG": "mammography", "US": "ultrasound", "IVUS": "ultrasound", "PT": "pet", "OP": "fundus", "OPT": "oct",
-    "ES": "endoscopy", "SM": "histopathology", "GM": "histopathology",
+    "XA": "xray", "RF": "xray", "PX": "xray", "IO": "xray", "RTIMAGE": "xray", "DF": "xray", "DS": "xray",
+    "VF": "xray", "MA": "mr",
+    "MG": "mammography", "US": "ultrasound", "IVUS": "ultrasound", "EC": "ultrasound", "CD": "ultrasound",
+    "DD": "ultrasound", "PT": "pet", "OP": "fundus", "FS": "fundus", "OPT": "oct", "IVOCT": "oct", "OCT": "oct",
+    "ES": "endoscopy", "AS": "endoscopy", "CS": "endoscopy", "LP": "endoscopy",
+    "SM": "histopathology", "GM": "histopathology", "DM": "histopathology",
+}  # fmt: skip
+# Acquired by other means than the model has learnt (PS3.3 C.7.3.1.1.1); other words, such as OT, say nothing.
+FOREIGN = {
+    "NM": "nuclear medicine", "ST": "SPECT", "TG": "thermography", "DG": "diaphanography",
+    "FA": "fluorescein angiography",
+    "BMD": "bone densitometry", "BDUS": "ultrasound bone densitometry", "PA": "photoacoustic imaging",
+    "LS": "a laser surface scan", "OSS": "an optical surface scan", "OPM": "ophthalmic mapping",
+    "OPV": "a visual field", "KER": "keratometry", "ECG": "electrocardiography", "EPS": "electrophysiology",
+    "HD": "haemodynamics", "BI": "biomagnetic imaging", "MS": "MR spectroscopy",
 }  # fmt: skip
 DERMOSCOPIC_UID = "1.2.840.10008.5.1.4.1.1.77.1.7"  # Dermoscopic Photography Image Storage
 DERIVED_OBJECTS = ("1.2.840.10008.5.1.4.1.1.66", "1.2.840.10008.5.1.4.1.1.481.2")  # segmentation, dose
@@ -67,6 +79,11 @@ def modality_of(ds: Dataset) -> str | None:
     if sop_class.startswith(DERIVED_OBJECTS):
         return None
     return MODALITIES.get(header.word(ds, "Modality"))
+
+
+def foreign_of(ds: Dataset) -> str:
+    """What the header says the image was made by when that is no member of vocab.MODALITIES; "" otherwise."""
+    return "" if modality_of(ds) else FOREIGN.get(header.word(ds, "Modality"), "")
 
 
 def anatomy_of(ds: Dataset, frame: int = 0) -> str | None:
