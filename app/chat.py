@@ -10,7 +10,6 @@ from typing import Any
 
 import gradio as gr
 
-from app import compare
 from app.room import Room, explain
 from app.store import Owner, Study
 from medq_vlm.language.terms import kinds_in
@@ -89,8 +88,6 @@ def answer(room: Room, owner: Owner, study: Study, question: str) -> Iterator[st
         raise MedQError("Type a question first.")
     other = previous(room, owner, study) if question == COMPARE else None
     names = f"A is {study.name}, open now; B is {other.name}, the one before. " if other else ""
-    if other and other.result and study.result:
-        names += compare.not_comparable(study.result, other.result)
     so_far = ""
     with silence(study):
         try:

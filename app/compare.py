@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from medq_vlm import vocab
-from medq_vlm.report.content import ATTRIBUTE_NAMES, capital, doubted, measure_name, number, percent
+from medq_vlm.language.pair import certainty, not_comparable
+from medq_vlm.report.content import ATTRIBUTE_NAMES, capital, measure_name, number, percent
 from medq_vlm.schema import Assessment
 
 SAME_SCORE = 0.05  # differences below this are not shown as a change
@@ -48,27 +49,18 @@ def pair_sentence(first: Assessment, second: Assessment) -> str:
     better = f"The {'second' if gap > 0 else 'first'} is better by {abs(gap):.1f}"
     words = f"{'Both are of one quality' if abs(gap) < SAME_SCORE else better} ({scores})"
     if apart := not_comparable(first, second):
-        words = f"{apart}They are {scores}"
+        words = f"{apart} They are {scores}"
     for name, one, other in (("first", first, second), ("second", second, first)):
         known = {f.kind for f in other.findings}
         alone = ", ".join(vocab.KIND[f.kind].plain for f in one.findings if f.kind not in known)
         words += f"; only the {name} shows {alone}" if alone else ""
-    return words + "."
+    unsure = "" if apart else certainty(first, second)
+    return f"{words}. {unsure}".strip()
 
 
 def _shown_gap(first: float, second: float) -> float:
     """Second minus first as a reader would work it out from the page, to one decimal like the scores there."""
     return round(float(vocab.score_text(second)) - float(vocab.score_text(first)), 1)
-
-
-def not_comparable(first: Assessment, second: Assessment) -> str:
-    """A sentence with a space behind it where two images show different things; "" where they may be compared."""
-    pairs = ((first.modality, second.modality), (first.anatomy, second.anatomy))
-    for one, other in pairs:
-        if one.value and other.value and one.value != other.value and not (doubted(one) or doubted(other)):
-            a, b = (vocab.MODALITY_NAMES.get(fact.value or "", fact.value or "") for fact in (one, other))
-            return f"Not comparable: the first is {a}, the second {b}; the scores are of different images. "
-    return ""
 
 
 def sentence(first: Assessment, second: Assessment) -> str:

@@ -44,6 +44,8 @@ def compare(args: Namespace) -> int:
     if len(pair) != 2:
         raise usage(f"The paths hold {len(pair)} images or series, and 'medq compare' takes one in each.")
     a, b = pair
+    from medq_vlm.language.pair import not_comparable
+
     pieces = a.model.compare((a.encoded, a.result), (b.encoded, b.result))
     if not args.json:
         for piece in pieces:
@@ -51,7 +53,10 @@ def compare(args: Namespace) -> int:
         print()
         return DONE
     text = "".join(pieces)
-    gap = (a.result.score or 0.0) - (b.result.score or 0.0)
+    apart = not_comparable(a.result, b.result)
+    gap = None if apart else round((a.result.score or 0.0) - (b.result.score or 0.0), 4)
     images = [{"source": one.result.source, "score": one.result.score, "verdict": one.result.verdict} for one in pair]
-    print(json.dumps({"a": images[0], "b": images[1], "difference": round(gap, 4), "text": text}, indent=2))
+    print(
+        json.dumps({"a": images[0], "b": images[1], "comparable": not apart, "difference": gap, "text": text}, indent=2)
+    )
     return DONE

@@ -12,6 +12,7 @@ from app import chat, compare, pages, panel, worklist
 from app.intake import Unread
 from app.review import parse
 from app.store import Owner, Study
+from medq_vlm.language.pair import not_comparable
 from medq_vlm.report import content
 from medq_vlm.schema import ImageSample, MedQError, Recognised
 from medq_vlm.vocab import KIND
@@ -66,7 +67,7 @@ def test_images_of_different_things_are_not_comparable() -> None:
     assert told.startswith("Not comparable: the first is CT, the second MR;")
     assert "They are 3.8 and 3.3 of 4" in told and "better" not in told
     doubtful = replace(first, anatomy=Recognised("heart", "image", 0.5))
-    assert compare.not_comparable(first, doubtful) == ""
+    assert not_comparable(first, doubtful) == ""
     row = compare.rows(first, other)[0]
     assert row == ("Score, 0 to 4", "3.8", "3.3", "-0.5")  # the difference of what is shown
 
@@ -118,7 +119,8 @@ def test_a_comparison_says_what_changed() -> None:
     )
     assert compare.pair_sentence(first, first) == "Both are of one quality (1.2 and 1.2 of 4)."
     close = compare.pair_sentence(assessed(2.44, (NOISE,)), assessed(2.56, (NOISE,)))
-    assert close == "The second is better by 0.2 (2.4 and 2.6 of 4)."  # as the page's figures say
+    assert close.startswith("The second is better by 0.2 (2.4 and 2.6 of 4). ")  # as the page's figures say
+    assert close.endswith("so the order is likely, not certain.")  # as the intervals overlap
     table = {row[0]: row for row in compare.rows(first, second)}
     assert table["Score, 0 to 4"][3] == "+1.8"
     assert table["Verdict"][3] == "changed"

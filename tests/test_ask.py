@@ -13,7 +13,7 @@ import torch
 
 from eval.written_cases import EVERYWHERE, written
 from medq_vlm import checkpoint, cli, vocab
-from medq_vlm.io.examples import CT_HEAD, example
+from medq_vlm.io.examples import CT_HEAD, MR_ABDOMEN, example
 from medq_vlm.language import guard, shipped
 from medq_vlm.language import line as lines
 from medq_vlm.language.decode import Decoder
@@ -124,7 +124,14 @@ def test_compare_names_the_better_image(capsys: pytest.CaptureFixture[str], tmp_
     assert cli.main(["compare", str(example(CT_HEAD)), str(worse), "--modality", "ct", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["difference"] == pytest.approx(found["a"]["score"] - found["b"]["score"], abs=1e-3)
-    assert found["text"]
+    assert found["text"] and found["comparable"]
+
+
+def test_compare_names_no_better_one_of_different_things(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", str(example(CT_HEAD)), str(example(MR_ABDOMEN)), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert not found["comparable"] and found["difference"] is None
+    assert found["text"].startswith("Not comparable: A is CT, B MR;") and "better" not in found["text"]
 
 
 def test_a_missing_path_is_3(capsys: pytest.CaptureFixture[str]) -> None:

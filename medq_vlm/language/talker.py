@@ -14,6 +14,7 @@ from functools import partial
 from medq_vlm import vocab
 from medq_vlm.language import choices, facts, guard, prompt, scope, topics
 from medq_vlm.language import line as lines
+from medq_vlm.language import pair as pairs
 from medq_vlm.language.decode import Decoder, Mark, Stop
 from medq_vlm.language.features import ImageFeatures
 from medq_vlm.language.line import Item, Line
@@ -186,7 +187,20 @@ class Talker:
         return decoder.choose([option.text for option in options])
 
     def compare(self, a: Subject, b: Subject, stop: Stop | None = None) -> Iterator[str]:
-        """Which of two assessable images is better, by how much, why."""
+        """Which of two assessable images is better, by how much, why; of different things, what each is alone."""
+        first, second = [lines.from_assessment(subject.assessment) for subject in (a, b)]
+        if apart := pairs.not_comparable(a.assessment, b.assessment, ("A", "B")):
+            yield f"{apart} {pairs.each(first, second)}"
+            return
+        if plain := pairs.without_findings(first, second):
+            yield plain
+        else:
+            yield from self._contrasted(a, b, stop)
+        if unsure := pairs.certainty(a.assessment, b.assessment):
+            yield f" {unsure}"
+
+    def _contrasted(self, a: Subject, b: Subject, stop: Stop | None) -> Iterator[str]:
+        """The model's comparison of two images, checked."""
         decoder = Decoder(self.model)
         pair = [lines.from_assessment(subject.assessment) for subject in (a, b)]
         for letter, subject, line in zip("AB", (a, b), pair, strict=True):
