@@ -119,11 +119,8 @@ class Engine:
         """
 
         def work(progress: Progress) -> Step:
-            sample = study.sample
             told = {"modality": study.modality, "anatomy": anatomy, "acquisition": acquisition}
-            sample = replace(sample, **{name: words for name, words in told.items() if words is not None})  # type: ignore[arg-type]
-            if sample.modality != study.sample.modality:
-                sample = replace(sample, modality_from="user")
+            sample = study.sample.told(**told)
             encoded = self.guarded(lambda: self.medq.encode(sample, progress))
             result = self.guarded(lambda: self.medq.assess_encoded(encoded))
             for name in ("modality", "anatomy"):

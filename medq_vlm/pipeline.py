@@ -122,9 +122,7 @@ class MedQ:
         self, sample: ImageSample, acquisition: str | None = None, progress: Progress | None = None
     ) -> Assessment:
         """Assess one image or volume; `acquisition` replaces the description from the header."""
-        if acquisition is not None:
-            sample = replace(sample, acquisition=acquisition)
-        return self.assess_encoded(self.encode(sample, progress))
+        return self.assess_encoded(self.encode(sample.told(acquisition=acquisition), progress))
 
     def encode(self, sample: ImageSample, progress: Progress | None = None) -> EncodedImage:
         """Score every slice; the result answers any number of questions."""
@@ -291,6 +289,7 @@ class MedQ:
             modality=modality,
             anatomy=anatomy,
             acquisition=sample.acquisition,
+            acquisition_from=sample.acquisition_from,
             score=score if able else None,
             score_interval=around(score, half) if able else None,
             score_distribution=tuple(float(v) for v in distribution) if able else (),

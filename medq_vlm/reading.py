@@ -92,18 +92,9 @@ def load_model(preset: str, speaks: bool = False, restores: bool = False) -> Med
     return model
 
 
-def named(sample: ImageSample, modality: str | None) -> ImageSample:
-    """`sample` with the modality a person gives it; where the file says the same, the file's word counts."""
-    if modality is None or modality == sample.modality:
-        return sample
-    return replace(sample, modality=modality, modality_from="user")
-
-
 def assess_one(model: MedQ, sample: ImageSample, args: Namespace) -> Assessed:
     """Assess one image; what the user says of it counts more than its header."""
-    sample = replace(named(sample, args.modality), anatomy=args.anatomy or sample.anatomy)
-    if args.acquisition is not None:
-        sample = replace(sample, acquisition=args.acquisition)
+    sample = sample.told(args.modality, args.anatomy, args.acquisition)
     with progress_bar(sample) as progress:
         encoded = model.encode(sample, progress)
     result = model.assess_encoded(encoded, getattr(args, "prompt", ()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from medq_vlm import vocab
 
 SCHEMA_VERSION = "medq/1"
+FAR = 1.5  # times beyond its range, at which a measurement speaks against the model
 
 
 class MedQError(Exception):
@@ -51,7 +52,8 @@ class ImageSample:
     edges: tuple[str, str, str, str] | None = (
         None  # patient's side at the left, right, top, bottom edge: "R", "HA", ...
     )
-    acquisition: str = ""  # sentence built from allow-listed header fields
+    acquisition: str = ""  # sentence built from allow-listed header fields, or a person's
+    acquisition_from: str = "header"  # or "user"
     acquisition_fields: dict[str, str | float] = field(default_factory=dict)  # the same as a table, name: value
     window: tuple[float, float] | None = None  # VOI centre and width, for display only
     inverted: bool = False  # MONOCHROME1: the smallest value is shown white
@@ -62,6 +64,17 @@ class ImageSample:
     breaks: tuple[int, ...] = ()  # slices whose next one is known to be no neighbour: some are missing, or it is a cine
     path: str = ""  # as given by the caller
     sha256: str = ""  # of the file, or of the sorted file hashes of a series
+
+    def told(
+        self, modality: str | None = None, anatomy: str | None = None, acquisition: str | None = None
+    ) -> ImageSample:
+        """With what a person says of the image; where the file says the same, it stays the file's word."""
+        out = replace(self, anatomy=anatomy or self.anatomy)
+        if modality not in (None, self.modality):
+            out = replace(out, modality=modality, modality_from="user")
+        if acquisition not in (None, self.acquisition):
+            out = replace(out, acquisition=acquisition or "", acquisition_from="user")
+        return out
 
     @property
     def slices(self) -> int:
@@ -103,6 +116,11 @@ class Measurement:
         if not found or not (bound := float(found.group(2))):
             return None
         return self.value / bound if found.group(1) == "<=" else bound / max(self.value, 1e-9)
+
+    @property
+    def far(self) -> bool:
+        """Whether it lies so far beyond a one-sided range that no attribute may say otherwise."""
+        return (self.times_bound or 0.0) > FAR
 
     @property
     def within(self) -> bool | None:
@@ -179,6 +197,7 @@ class Assessment:
     model: dict[str, str]  # name, version, sha256
     created: str  # ISO 8601, UTC
     utility: dict[str, Any] | None = None
+    acquisition_from: str = "header"  # or "user"
     acquisition_fields: dict[str, str | float] = field(default_factory=dict)
     prompts: tuple[dict[str, Any], ...] = ()  # good, bad, score 0 to 1 of each pair a user wrote
 

@@ -92,3 +92,14 @@ def test_a_dicom_file_has_what_a_secondary_capture_must_have(tmp_path: Path) -> 
     for keyword in ("PatientBirthDate", "PatientSex", "StudyTime", "ReferringPhysicianName", "StudyID", "SeriesNumber",
                     "InstanceNumber"):  # fmt: skip
         assert keyword in header and not header[keyword].value
+
+
+def test_a_dicom_file_keeps_the_acquisition_that_ranges_depend_on(tmp_path: Path) -> None:
+    told: dict[str, str | float] = {"kvp": 120.0, "exposure_mas": 2.5, "slice_thickness_mm": 1.25, "view": "PA"}
+    for modality, anatomy in (("ct", "head"), ("pet", "whole body"), ("endoscopy", "gastrointestinal tract")):
+        sample = replace(phantoms.phantom("ct", seed=2, size=96), modality=modality, anatomy=anatomy)
+        write(replace(sample, acquisition_fields=told), tmp_path / "out.dcm")
+        found = io.load(tmp_path / "out.dcm")[0]
+        assert found.anatomy == anatomy
+        if modality == "ct":
+            assert {name: found.acquisition_fields[name] for name in told} == told

@@ -22,7 +22,7 @@ from medq_vlm.report.describe import describe
 from medq_vlm.report.html import to_html
 from medq_vlm.report.text import to_text
 from medq_vlm.schema import Location, Recognised
-from tests.assessments import COMPRESSION, FIVE, METAL, NOISE, NOISE_SD, assessed, finding, refused, volume
+from tests.assessments import COMPRESSION, FIVE, METAL, MOTION, NOISE, NOISE_SD, assessed, finding, refused, volume
 
 
 def test_no_writer_shows_a_score_that_contradicts_its_verdict() -> None:
@@ -52,10 +52,28 @@ def test_a_verdict_is_no_adjective_for_a_reader_and_stays_one_for_the_networks()
 
 @pytest.mark.parametrize(("score", "words"), [(3.4, "No degradation was found"), (1.8, "No single degradation")])
 def test_a_score_below_good_is_not_said_to_be_without_fault(score: float, words: str) -> None:
-    result = assessed(score)
+    result = assessed(score, evidence=())
     for told in (to_text(result), to_html(result, None), panel._findings(result, Review())):
         assert words in told
         assert told.count("degradation was found") + told.count("degradation stands out") == 1
+
+
+def test_noise_measured_far_outside_its_range_is_not_passed_over_where_nothing_was_found() -> None:
+    assert "but noise SD is 41.2 HU (expected" in to_text(assessed(3.4)).replace("\n ", "")  # 25 is expected
+    near = replace(NOISE_SD, value=30.0)
+    assert "No degradation was found" in to_text(assessed(3.4, evidence=(near,)))
+
+
+def test_no_fitness_is_given_to_a_reject_or_where_disease_may_be_hidden() -> None:
+    fit = {"task": "finding faint lesions", "score": 0.66}
+    assert "Fitness" in to_text(assessed(3.0, utility=fit))
+    assert "Fitness" not in to_text(assessed(1.0, utility=fit))
+    assert "Fitness" not in to_text(assessed(3.0, (MOTION,), utility=fit))  # "may hide or imitate disease"
+
+
+def test_a_description_of_the_user_is_called_so() -> None:
+    assert "(given by the user)" in to_text(assessed(acquisition_from="user"))
+    assert "(given by the user)" not in to_text(assessed())
 
 
 def test_text_gives_verdict_and_score_before_findings_before_disclaimer() -> None:

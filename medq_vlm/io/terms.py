@@ -41,7 +41,7 @@ ANATOMY = (
     ("hip", "hip pelvis hips"),
     ("whole body", "wholebody wb whole_body"),
     ("retina", "retina eye fundus macula"),
-    ("gastrointestinal tract", "colon stomach rectum esophagus oesophagus duodenum"),
+    ("gastrointestinal tract", "gastrointestinal colon stomach rectum esophagus oesophagus duodenum"),
     ("skin", "skin"),
 )  # fmt: skip
 KEYWORDS = {word: anatomy for anatomy, words in reversed(ANATOMY) for word in words.split()}

@@ -9,11 +9,16 @@ import gzip
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from medq_vlm.io.acquisition import QUANTITIES
 from medq_vlm.io.files import put
 from medq_vlm.schema import ImageSample, MedQError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 EXACT = "use .npy, .tif or .nii.gz"
 
@@ -98,6 +103,7 @@ def _dicom(sample: ImageSample, path: Path, note: str) -> bytes:
     image.ImageType = ["DERIVED", "SECONDARY"]
     image.Modality = DICOM_MODALITY.get(sample.modality or "", "OT")
     image.DerivationDescription = note[:1024]
+    _keep_acquisition(image, sample)
     image.SamplesPerPixel = 1
     image.PhotometricInterpretation = "MONOCHROME1" if sample.inverted else "MONOCHROME2"
     image.Rows, image.Columns = sample.pixels.shape[1:3]
@@ -112,6 +118,26 @@ def _dicom(sample: ImageSample, path: Path, note: str) -> bytes:
     out = io.BytesIO()
     image.save_as(out, enforce_file_format=True)
     return out.getvalue()
+
+
+def _keep_acquisition(image: Dataset, sample: ImageSample) -> None:
+    """Body part, view and the allow-listed numbers, which what is expected of the image depends on."""
+    from pydicom.datadict import dictionary_VR
+
+    if sample.anatomy:
+        image.BodyPartExamined = sample.anatomy.replace(" ", "").upper()[:16]
+    if view := sample.acquisition_fields.get("view"):
+        image.ViewPosition = str(view)
+    for quantity in QUANTITIES:
+        value = sample.acquisition_fields.get(quantity.name)
+        if not isinstance(value, float) or any(keyword in image for keyword in quantity.keywords):
+            continue
+        told = value / quantity.scale
+        for keyword in quantity.keywords:
+            kind = dictionary_VR(keyword)
+            if kind != "IS" or told.is_integer():
+                setattr(image, keyword, f"{told:.10g}" if kind in ("DS", "IS") else told)
+                break
 
 
 def _squeezed(sample: ImageSample) -> np.ndarray:

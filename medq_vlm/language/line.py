@@ -23,7 +23,6 @@ ATTRIBUTE_WORDS = {
     "exposure": ("very poor", "limited", "fair", "good"),
 }  # for a value in [0, 0.25), [0.25, 0.5), [0.5, 0.75), [0.75, 1]
 EVERYWHERE = "whole image"
-FAR = 1.5  # times beyond its range: noise measured so high is not called low, whatever the attribute says
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def overall(attributes: dict[str, float], evidence: Sequence[Measurement] = ()) 
     """E.g. "sharpness good, contrast fair, noise strong, exposure good"."""
     words = {name: ATTRIBUTE_WORDS[name][min(3, int(4 * attributes[name]))] for name in ATTRIBUTE_WORDS
              if name in attributes}  # fmt: skip
-    far = any(one.name == "noise_sd" and (one.times_bound or 0) > FAR for one in evidence)
+    far = any(one.name == "noise_sd" and one.far for one in evidence)
     if far and words.get("noise") == "low":
         words["noise"] = "moderate"
     return ", ".join(f"{name} {word}" for name, word in words.items())

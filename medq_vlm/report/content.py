@@ -15,6 +15,7 @@ DISCLAIMER = (
     "it makes no diagnosis and does not replace the judgement of qualified staff."
 )
 SCALE = "0 to 4, higher is better: " + ", ".join(f"{i} {word}" for i, word in enumerate(vocab.SCORE_WORDS))
+DISTRIBUTION = "Probability of each of the 21 score levels; the score is their mean."
 VERDICT_ADVICE = {
     "good": "fit for reading",
     "usable": "readable with limits",
@@ -67,7 +68,11 @@ def percent(share: float) -> str:
 
 
 def without_findings(assessment: Assessment) -> str:
-    """What is said where no finding is listed: a score below good is not explained away."""
+    """What is said where no finding is listed: neither a score below good nor a measure far off is explained away."""
+    noise = next((item for item in assessment.evidence if item.name == "noise_sd" and item.far), None)
+    if noise is not None:
+        measured = f"{measure_name(noise.name)} is {measurement_value(noise)} ({expected_words(noise)})"
+        return f"The model found no degradation, but {measured}: look at the noise before you rely on the score."
     if assessment.verdict in (None, "good"):
         return "No degradation was found."
     return "No single degradation stands out; the score is that of the image as a whole."
@@ -114,15 +119,19 @@ def recognised_line(fact: Recognised) -> str:
 
 
 def score_line(assessment: Assessment) -> str:
-    """E.g. "1.7 of 4 (interval 1.4 to 2.1), nearest to 2, limited interpretation"; "no score" without one."""
+    """E.g. "1.7 of 4 (90 % interval 1.4 to 2.1), nearest to 2, limited interpretation"; "no score" without one."""
     if assessment.score is None:
         return "no score"
     line = f"{vocab.score_text(assessment.score)} of 4"
     if assessment.score_interval:
-        low, high = assessment.score_interval
-        line += f" (interval {low:.1f} to {high:.1f})"
+        line += f" ({interval_words(assessment.score_interval)})"
     level = vocab.SCORE_WORDS.index(vocab.score_word(assessment.score))
     return f"{line}, nearest to {level}, {vocab.SCORE_WORDS[level]}"
+
+
+def interval_words(interval: tuple[float, float]) -> str:
+    """E.g. "90 % interval 1.4 to 2.1": it is calibrated to hold the truth nine times of ten."""
+    return f"90\u00a0% interval {interval[0]:.1f} to {interval[1]:.1f}"
 
 
 def context_lines(assessment: Assessment) -> list[str]:
@@ -130,7 +139,9 @@ def context_lines(assessment: Assessment) -> list[str]:
     lines = []
     if assessment.percentile is not None and assessment.modality.value:
         name = vocab.MODALITY_NAMES[assessment.modality.value]
-        lines.append(f"{_higher_than(assessment.percentile)} the {name} reference images.")
+        lines.append(
+            f"{_higher_than(assessment.percentile)} the {name} reference images, clean ones that the scale was set on."
+        )
     if assessment.reject_probability is not None:
         lines.append(f"Probability that it deserves 'reject': {percent(assessment.reject_probability)}.")
     if assessment.utility and not hides_lesions(assessment):
@@ -148,8 +159,9 @@ def _higher_than(percentile: float) -> str:
 
 
 def hides_lesions(assessment: Assessment) -> bool:
-    """Whether a finding says that lesions may be hidden: a fitness for finding them would contradict it."""
-    return any("lesion" in finding.impact for finding in assessment.findings)
+    """Whether a fitness for finding lesions would contradict the verdict or what a finding says is hidden."""
+    hidden = any(word in finding.impact for finding in assessment.findings for word in ("lesion", "hide", "hidden"))
+    return hidden or assessment.verdict == "reject"
 
 
 def shown_findings(assessment: Assessment) -> list[Finding]:
@@ -239,7 +251,8 @@ def acquisition_rows(assessment: Assessment) -> list[tuple[str, str]]:
     facts = (("Modality", assessment.modality), ("Anatomy", assessment.anatomy))
     rows = [(name, recognised_line(fact) if known(assessment, fact) else "unknown") for name, fact in facts]
     if assessment.acquisition:
-        rows.append(("Acquisition", clean(assessment.acquisition)))
+        said = " (given by the user)" if assessment.acquisition_from == "user" else ""
+        rows.append(("Acquisition", f"{clean(assessment.acquisition)}{said}"))
     for name, value in assessment.acquisition_fields.items():
         if name not in ("modality", "anatomy"):  # already in the first rows
             shown = number(value) if isinstance(value, float) else clean(value)

@@ -16,7 +16,6 @@ from medq_vlm.report.content import capital, clean, place, plane
 from medq_vlm.schema import Assessment, Finding, Location
 
 LOCAL_LIMIT = 3  # findings named one by one
-FAR = 1.5  # times beyond its range: noise measured so high is not called low, whatever the attribute says
 ATTRIBUTE_WORDS = {
     "sharpness": ("very poor", "limited", "fair", "good"),
     "contrast": ("very poor", "limited", "fair", "good"),
@@ -85,7 +84,7 @@ def _global(assessment: Assessment, variant: int) -> str:
     for name, scale in ATTRIBUTE_WORDS.items():
         if name in assessment.attributes:
             words[name] = scale[min(3, int(4 * assessment.attributes[name]))]
-    far = any(one.name == "noise_sd" and (one.times_bound or 0) > FAR for one in assessment.evidence)
+    far = any(one.name == "noise_sd" and one.far for one in assessment.evidence)
     if far and words.get("noise") == "low":
         words["noise"] = "moderate"
     strong = [f"{words[n]} {n}" for n in words if assessment.attributes[n] >= 0.5]

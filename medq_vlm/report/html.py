@@ -10,7 +10,7 @@ from typing import Any
 from medq_vlm import vocab
 from medq_vlm.report import charts, content
 from medq_vlm.report.picture import Picture, data_uri, make_picture
-from medq_vlm.schema import Assessment, Finding
+from medq_vlm.schema import Assessment, Finding, Measurement
 
 # Even a hole in the escaping could load or run nothing.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -81,8 +81,7 @@ def _summary(assessment: Assessment) -> str:
     level = vocab.SCORE_WORDS.index(word)
     interval = ""
     if assessment.score_interval:
-        low, high = assessment.score_interval
-        interval = f"; interval {low:.1f} to {high:.1f}"
+        interval = f"; {content.interval_words(assessment.score_interval)}"
     context = "".join(f"<li>{_e(line)}</li>" for line in content.context_lines(assessment))
     prose = f'<p class="prose">{_e(assessment.prose)}</p>' if assessment.description else ""
     return (
@@ -168,7 +167,7 @@ def _charts(assessment: Assessment, picture: Picture | None) -> str:
     if assessment.score_distribution:
         halves.append(
             f"<div><h2>How sure the score is</h2>{charts.distribution(assessment.score_distribution)}"
-            '<p class="fine">Probability of each of the 21 score levels.</p></div>'
+            f'<p class="fine">{content.DISTRIBUTION}</p></div>'
         )
     out = f'<section class="charts">{"".join(halves)}</section>' if halves else ""
     if len(assessment.slices) > 1:
@@ -214,11 +213,15 @@ def _measures(assessment: Assessment) -> str:
     rows = "".join(
         f"<tr><td>{_e(content.capital(content.measure_name(item.name)))}</td>"
         f'<td class="value">{_e(content.measurement_value(item))}</td>'
-        f"<td>{_e(content.range_words(item))}</td><td>{words[item.better]}</td><td>{_e(item.source)}</td></tr>"
+        f"<td>{_e(content.range_words(item))}{_outside(item)}</td><td>{words[item.better]}</td><td>{_e(item.source)}</td></tr>"
         for item in assessment.evidence
     )
     head = "<tr><th>Measure</th><th>Value</th><th>Expected</th><th>Direction</th><th>Method</th></tr>"
     return f'<h2>Measurements</h2><table class="measures"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+
+
+def _outside(item: Measurement) -> str:
+    return " <strong>outside</strong>" if content.within(item) is False else ""
 
 
 def _footer(assessment: Assessment) -> str:

@@ -240,7 +240,7 @@ def _summary(pdf: _Report, assessment: Assessment, left: float) -> None:
     write(pdf, vocab.score_text(assessment.score), 25, left, 18, style="B")
     pdf.set_y(top + 14.6)
     interval = assessment.score_interval
-    written = f"of 4; interval {interval[0]:.1f} to {interval[1]:.1f}" if interval else "of 4"
+    written = f"of 4; {content.interval_words(interval)}" if interval else "of 4"
     write(pdf, written, 10, left + 19, width - 19, SOFT)
     pdf.set_y(top + 24)
     word = vocab.score_word(assessment.score)
@@ -322,7 +322,9 @@ def _charts(pdf: _Report, assessment: Assessment, picture: Picture | None) -> No
         pdf_charts.attributes(pdf, MARGIN, top, half, assessment.attributes)
         if assessment.score_distribution:
             pdf_charts.distribution(pdf, MARGIN + half + 10, top, half, 23, assessment.score_distribution)
-        pdf.set_y(top + 24)
+            pdf.set_y(top + 22.8)
+            write(pdf, content.DISTRIBUTION, 6.5, MARGIN + half + 10, half, SOFT)
+        pdf.set_y(top + 25)
     if len(assessment.slices) > 1:
         _title(pdf, "Score per slice", 21)
         pdf.ln(1)
@@ -334,9 +336,9 @@ def _charts(pdf: _Report, assessment: Assessment, picture: Picture | None) -> No
 def _pairs(pdf: _Report, title: str, rows: Sequence[tuple[str, str]], wide: int = 0) -> None:
     """Name and value rows in two columns; the first `wide` rows take the whole width."""
     size = 7.5
-    # Kept together when that costs no more than a fifth of a page.
+    # never a title with one line below it; the rest may go over to the next page
     lines = len(rows[:wide]) + (len(rows[wide:]) + 1) // 2
-    _title(pdf, title, min(50.0, lines * size * POINT_MM * LEAD))
+    _title(pdf, title, min(3, lines) * size * POINT_MM * LEAD)
     for name, value in rows[:wide]:
         _room(pdf, _pair_height(pdf, name, value, WIDTH, size))
         _pair(pdf, name, value, MARGIN, WIDTH, size)

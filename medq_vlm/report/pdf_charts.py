@@ -103,7 +103,7 @@ def slice_strip(
         line = base - height * value / 4
         pdf.line(x, line, x + width, line)
         _label(pdf, str(value), x - 5, line - 1.5, 4, "R")
-    gap = 0.25 if step > 1 else 0.0
+    gap = 0.25 if step > 1 else -0.08  # many slices overlap a little: a seam between them is drawn as a hairline
     for position, item in enumerate(slices):
         bar = max(0.2, height * item["score"] / 4)
         pdf.set_fill_color(*COLOURS[vocab.verdict_word(item["score"])])
