@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from medq_vlm.pipeline import MedQ
 
 COLUMNS = (
-    "path", "series", "modality", "anatomy", "slices", "score", "score_low", "score_high", "percentile", "verdict",
-    "reject_probability", "uncertainty", "worst_kind", "worst_severity", "findings", *vocab.ATTRIBUTES, "assessable",
-    "reason", "acquisition", "sha256", "model", "model_sha256", "created", "error",
+    "path", "series", "first_file", "modality", "anatomy", "slices", "score", "score_low", "score_high", "percentile",
+    "verdict", "reject_probability", "uncertainty", "worst_kind", "worst_severity", "findings", *vocab.ATTRIBUTES,
+    "assessable", "reason", "acquisition", "sha256", "model", "model_sha256", "created", "error",
 )  # fmt: skip
 # Names that claim an image: what is none inside, such as an empty file of a broken transfer, has a row that says so.
 CLAIMS = (".dcm", ".ima", ".nii", ".nii.gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".npy")
@@ -175,7 +175,7 @@ def _append(journal: IO[str], line: Row) -> None:
 
 def _assessed(model: MedQ, assess: Assess, sample: ImageSample, number: int) -> Row:
     try:
-        return row_of(sample.path, number, assess(model, sample))
+        return row_of(sample.path, number, assess(model, sample), sample.first_file)
     except MedQError as error:
         return failed_row(sample.path, str(error)) | {"series": number, "sha256": sample.sha256}
 
@@ -185,16 +185,20 @@ def failed_row(path: str, problem: str) -> Row:
     return dict.fromkeys(COLUMNS, None) | {"path": path, "error": problem}
 
 
-def row_of(path: str, series: int, result: Assessment) -> Row:
-    """One assessment as one flat row; the columns are COLUMNS."""
+def row_of(path: str, series: int, result: Assessment, first_file: str = "") -> Row:
+    """One assessment as one flat row; the columns are COLUMNS. What a picture that is none looks like is left out."""
     plain = result.to_dict()
+    modality, anatomy = (
+        fact.value if result.assessable or fact.from_ != "image" else None for fact in (result.modality, result.anatomy)
+    )
     low, high = plain["score_interval"] or (None, None)
     worst = plain["findings"][0] if plain["findings"] else {}
     return {
         "path": path,
         "series": series,
-        "modality": plain["modality"]["value"],
-        "anatomy": plain["anatomy"]["value"],
+        "first_file": first_file,
+        "modality": modality,
+        "anatomy": anatomy,
         "slices": plain["source"]["slices"],
         "score": plain["score"],
         "score_low": low,

@@ -71,12 +71,16 @@ def batch(args: Namespace) -> int:
         raise usage(f"A table is written to {', '.join(tables.FORMATS)}, and '{out}' ends with none of them.")
     journal = tables.journal_of(out)
     if (out.exists() or journal.exists()) and not args.resume:
-        raise usage(f"'{out}' is there already, from an earlier or unfinished run; add --resume or give another name.")
+        there = f"'{out}' is there already" if out.exists() else f"'{journal}' is there, of a run that did not finish"
+        raise usage(f"{there}; add --resume to go on with it, or give another name.")
     seen = table.survey(folder, (out, journal))
     found = seen.units
     earlier = table.earlier_of(*tables.kept(out), found)
     for reason, paths in sorted(seen.left_out.items()):
         say(f"{files(len(paths))} left out, such as '{table.as_text(paths[0])}': {reason}.")
+    if not found:
+        say(f"There is no image in '{folder}'.")
+        return UNREADABLE
     done = {row["unit"] for row in earlier.rows}
     rows, over = list(earlier.rows), 0
 

@@ -42,6 +42,18 @@ def collect(
     return tuple(found)
 
 
+def limited(attributes: dict[str, float], found: Sequence[Finding]) -> dict[str, float]:
+    """What the prompts say, 0 to 1, and no better than the findings leave: no low noise beside a finding of noise.
+
+    Both are trained towards one minus a quarter of the worst severity; the findings' is the calibrated one.
+    """
+    worst = dict.fromkeys(attributes, 0.0)
+    for one in found:
+        name = vocab.KIND[one.kind].attribute
+        worst[name] = max(worst.get(name, 0.0), one.severity_value)
+    return {name: min(value, 1.0 - worst[name] / 4.0) for name, value in attributes.items()}
+
+
 def _finding(
     location: Location, scored: Sequence[SliceScores], severities: np.ndarray, kind: str, level: float,
     measured: Sequence[Measurement], modality: str,
@@ -53,13 +65,16 @@ def _finding(
     cause, impact, remedy = vocab.text_for(kind, modality)
     scheme, value, meaning = vocab.KIND[kind].code
     names = for_kind(kind)
+    backing = [m for m in measured if m.name in names and not (m.name in ONE_SIDED and m.within)]
+    # what stands outside its range first, then what tells most: the language model is told the first alone
+    backing.sort(key=lambda m: ((False, None, True).index(m.within), names.index(m.name)))
     return Finding(
         kind=kind,
         severity=vocab.severity_word(level),
         severity_value=level,
         confidence=max(s.kind_probability.get(kind, 0.0) for s in scored),
         location=location,
-        evidence=tuple(m for m in measured if m.name in names and not (m.name in ONE_SIDED and m.within)),
+        evidence=tuple(backing),
         cause=cause,
         impact=impact,
         remedy=remedy,

@@ -298,7 +298,7 @@ class MedQ:
             assessable=able,
             reason="" if able else scored[0].reason,
             reject_probability=float(distribution[BINS < vocab.USABLE_FROM].sum()) if able else None,
-            attributes=slice_scores.mean_attributes(best) if able else {},
+            attributes=findings.limited(slice_scores.mean_attributes(best), found) if able else {},
             findings=found,
             slices=rows(scored, weights) if able else (),
             evidence=measured,

@@ -63,6 +63,7 @@ class ImageSample:
     warnings: tuple[str, ...] = ()  # sentences: missing slices, mixed orientation, ...
     breaks: tuple[int, ...] = ()  # slices whose next one is known to be no neighbour: some are missing, or it is a cine
     path: str = ""  # as given by the caller
+    first_file: str = ""  # of a series: where its first slice lies
     sha256: str = ""  # of the file, or of the sorted file hashes of a series
 
     def told(

@@ -20,7 +20,7 @@ NUMBERS = frozenset(
     ("series", "slices", "score", "score_low", "score_high", "percentile", "reject_probability", "uncertainty",
      *vocab.ATTRIBUTES)
 )  # fmt: skip
-TEXTS = ("findings", "reason", "acquisition", "stamp")  # of these an empty cell is an empty text
+TEXTS = ("first_file", "findings", "reason", "acquisition", "stamp")  # of these an empty cell is an empty text
 FORMULA = tuple("=+-@\t\r")
 
 

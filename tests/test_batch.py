@@ -294,3 +294,37 @@ def test_a_missing_folder_and_a_file_are_told_apart(tmp_path: Path, capsys: pyte
     assert "There is no folder" in capsys.readouterr().err
     assert cli.main(["batch", str(tmp_path / "a.png"), "-o", str(tmp_path / "t.csv")]) == 2
     assert "is not a folder" in capsys.readouterr().err
+
+
+def test_two_series_of_a_folder_can_be_told_apart(tmp_path: Path) -> None:
+    folder, out = tmp_path / "folder", tmp_path / "table.csv"
+    for number in (1, 2):
+        series(tmp_path / str(number), 2)
+        folder.mkdir(exist_ok=True)
+        for file in (tmp_path / str(number)).iterdir():
+            header = pydicom.dcmread(file)
+            header.SeriesInstanceUID = f"1.2.{number}"
+            header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}.{file.stem}"
+            header.save_as(folder / f"{number}-{file.name}")
+    assert cli.main(["batch", str(folder), "-o", str(out), "--no-text"]) == 0
+    assert sorted(Path(row["first_file"]).name for row in tables.read(out)) == ["1-0.dcm", "2-0.dcm"]
+
+
+def test_what_a_refused_picture_looks_like_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.zeros((96, 96), np.uint8)).save(tmp_path / "in" / "blank.png")
+    assert cli.main(["batch", str(tmp_path / "in"), "-o", str(tmp_path / "t.jsonl"), "--no-text"]) == 0
+    (row,) = tables.read(tmp_path / "t.jsonl")
+    assert not row["assessable"] and row["modality"] is None and row["anatomy"] is None
+
+
+def test_a_folder_without_an_image_and_an_unfinished_run_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "empty", tmp_path / "table.csv"
+    folder.mkdir()
+    assert cli.main(["batch", str(folder), "-o", str(out)]) == 3
+    assert "There is no image in" in capsys.readouterr().err and not out.exists()
+    tables.journal_of(out).write_text("")
+    assert cli.main(["batch", str(folder), "-o", str(out)]) == 2
+    assert "of a run that did not finish; add --resume" in capsys.readouterr().err

@@ -79,7 +79,7 @@ MEASURES: tuple[Measure, ...] = (
         "lower",
         "entropy focus criterion, Atkinson et al., IEEE TMI 1997, normalised as in MRIQC",
         # accepted T1w volumes 0.49 to 0.79; a single slice with little air lies higher
-        {"mr": "<= 0.8 (head with air around)"},
+        {"mr": "<= 0.8 (head with air around it)"},
     ),
     Measure(
         "background_energy_ratio",
@@ -138,7 +138,7 @@ MEASURES: tuple[Measure, ...] = (
         "HU",
         "lower",
         "mean over angle of the radial high-pass",
-        {"ct": "<= 15 HU (anatomy alone: 5 to 15)"},
+        {"ct": "<= 15 HU (anatomy alone gives 5 to 15)"},
     ),
     Measure("cupping", "HU", "lower", "rim minus middle, after AAPM report 233", {"ct": "<= 20 HU"}),
     Measure("metal_share", "fraction", "lower", "share of the body above 2500 HU", {"ct": "0"}),
@@ -147,7 +147,7 @@ MEASURES: tuple[Measure, ...] = (
         "fraction",
         "lower",
         "ties at the ends of the range; Bushberg et al., The Essential Physics of Medical Imaging",
-        {"ct": "<= 0.005", "xray": "<= 0.02", "ultrasound": "<= 0.15 (with black cysts and shadows)", "": "<= 0.02"},
+        {"ct": "<= 0.005", "xray": "<= 0.02", "ultrasound": "<= 0.15 (black cysts and shadows count)", "": "<= 0.02"},
     ),
     Measure("grey_levels", "levels", "higher", "distinct values in the body", {"": ">= 128"}),
     Measure(

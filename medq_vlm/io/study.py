@@ -131,6 +131,7 @@ def _sample(study: Study, stack: Stack) -> ImageSample:
             warnings=(*notes, *told.warnings),
             breaks=breaks,
             path=study.sources[members[0]].path if len(members) == 1 else study.path,
+            first_file=study.sources[stack.frames[0].source].path if len(members) > 1 else "",
             sha256=joined_hash(hashes),
         )
     return finish(sample, name)
