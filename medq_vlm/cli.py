@@ -6,6 +6,7 @@ Nothing heavy is imported here: `medq --help` and `medq info` must answer at onc
 from __future__ import annotations
 
 import argparse
+import difflib
 import hashlib
 import os
 import sys
@@ -22,7 +23,7 @@ EXIT_CODES = """exit codes:
   1  an internal error (one sentence with an id; MEDQ_DEBUG=1 shows the traceback)
   2  wrong usage, or the output cannot be written
   3  some input could not be read; each is named, the rest is done
-  4  an image scored below --fail-below or could not be assessed at all
+  4  with --fail-below: an image scored below it or could not be assessed
   5  the model is missing or corrupt
 When several apply, the first of 3, 4 is given. A score of 0 to 4: higher is better.
 Verdicts: reject < 1.5 <= usable < 2.5 <= good. MedQ is not a medical device."""
@@ -47,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
         if hasattr(getattr(sys, name), "reconfigure"):
             getattr(sys, name).reconfigure(errors="replace")  # an ASCII or Windows-1252 terminal must not end the run
-    args = parser().parse_args(argv)
+    args, unknown = parser().parse_known_args(argv)
+    if unknown:
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if args.command != "download":
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # what a library would fetch unasked, code even, stays away
     try:
@@ -123,7 +126,9 @@ def parser() -> argparse.ArgumentParser:
     group = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, words: str) -> argparse.ArgumentParser:
-        return group.add_parser(name, help=words, description=words, allow_abbrev=False)
+        made = group.add_parser(name, help=words, description=words, allow_abbrev=False)
+        made.set_defaults(parser=made)  # whose usage belongs beside a wrong option
+        return made
 
     assess = command("assess", "assess images: score, verdict, findings, remedies")
     assess.add_argument("paths", type=place, nargs="+", metavar="PATH", help=PATH_HELP)
@@ -152,7 +157,8 @@ def parser() -> argparse.ArgumentParser:
     restore.add_argument("paths", type=place, nargs="+", metavar="PATH", help=PATH_HELP)
     restore.add_argument(
         "-o", "--out", required=True, type=place, metavar="OUT",
-        help="a file of the same format, another of .npy, .png, .tif, .nii.gz, .dcm, a folder, or a .zip",
+        help="a folder or a .zip, where formats are kept if they can hold the result; or a file: .npy, .png, .tif, "
+        ".nii.gz or .dcm",
     )  # fmt: skip
     restore.add_argument("--force", action="store_true", help=FORCE_HELP)
     restore.add_argument("--description", type=words, metavar="TEXT", help="what is wrong, in place of the findings")
@@ -162,6 +168,7 @@ def parser() -> argparse.ArgumentParser:
     report = command("report", "write a report as PDF, HTML or JSON")
     report.add_argument("path", type=place, metavar="PATH", help=PATH_HELP)
     report.add_argument("-o", "--out", required=True, type=place, metavar="OUT", help="out.pdf, out.html or out.json")
+    report.add_argument("--force", action="store_true", help=FORCE_HELP)
     add_reading(report)
 
     batch = command("batch", "assess a folder into one table; one bad file never stops it")
@@ -174,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
     degrade = command("degrade", "simulate a degradation and record what was done")
     degrade.add_argument("path", type=place, nargs="?", metavar="PATH", help=PATH_HELP)
     degrade.add_argument("--list", action="store_true", help="list the kinds and stop")
-    degrade.add_argument("--kind", choices=vocab.KIND_NAMES, metavar="KIND", help="see --list")
+    degrade.add_argument("--kind", type=kind, metavar="KIND", help="see --list")
     degrade.add_argument("--severity", type=score, metavar="0..4", help="calibrated severity; 0 changes nothing")
     degrade.add_argument("--seed", type=seed, default=0, metavar="N", help="of all chance (default 0)")
     degrade.add_argument("-o", "--out", type=place, metavar="OUT", help="out.npy, .png, .tif, .nii.gz or .dcm")
@@ -244,6 +251,16 @@ def words(text: str) -> str:
     if len(text) > LONGEST_TEXT:
         raise argparse.ArgumentTypeError(f"at most {LONGEST_TEXT} characters, not {len(text)}")
     return text
+
+
+def kind(text: str) -> str:
+    """A degradation kind, or the nearest ones in the error."""
+    if text in vocab.KIND_NAMES:
+        return text
+    near = difflib.get_close_matches(text.lower().replace("-", "_"), vocab.KIND_NAMES)
+    near = near or [name for name in vocab.KIND_NAMES if text.lower() in name.replace("_", "")]
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    raise argparse.ArgumentTypeError(f"'{text}' is no kind; {meant}'medq degrade --list' names them all")
 
 
 def seed(text: str) -> int:

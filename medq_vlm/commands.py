@@ -49,16 +49,18 @@ def assess(args: Namespace) -> int:
 
 def report(args: Namespace) -> int:
     """Write the report of each image behind the path; several images give numbered files."""
-    from medq_vlm.io.files import refuse_inputs
+    from medq_vlm.io.files import refuse_existing, refuse_inputs
 
     out = Path(args.out)
     if out.suffix.lower() not in REPORTS:
         raise usage(f"A report is written to {', '.join(REPORTS)}, and '{out}' ends with none of them.")
     refuse_inputs([out], [args.path])
+    refuse_existing([out], args.force)
     reader = Reader([args.path])
     everything = list(assessed(reader, args))
-    for number, one in enumerate(everything, start=1):
-        path = out if len(everything) == 1 else out.with_stem(f"{out.stem}-{number}")
+    paths = [out] if len(everything) == 1 else [out.with_stem(f"{out.stem}-{n + 1}") for n in range(len(everything))]
+    refuse_existing(paths, args.force)
+    for one, path in zip(everything, paths, strict=True):
         write_report(one, path)
         print(path)
     return UNREADABLE if reader.failed else DONE
@@ -125,7 +127,11 @@ def demo(args: Namespace) -> int:
     from medq_vlm.degrade.sample import degrade_sample
 
     worse, _ = degrade_sample(sample, DEMO_DEGRADATION, DEMO_SEVERITY, DEMO_SEED)
-    second = model.assess_sample(worse)
+    spoilt = model.encode(worse)
+    second = model.assess_encoded(spoilt)
+    for ending in REPORTS[:2]:
+        write_report(Assessed(model, spoilt, second), out / f"with-motion{ending}")
+        print(f"wrote {out / f'with-motion{ending}'}")
     named = ", ".join(vocab.KIND[finding.kind].plain for finding in second.findings) or "no finding"
     added = vocab.KIND[DEMO_DEGRADATION].plain
     print(f"\nThe image as it is:  {brief(result)}")

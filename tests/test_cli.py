@@ -275,6 +275,22 @@ def test_degrade_needs_the_modality_of_a_bare_array(volume: Path, tmp_path: Path
     assert medq("degrade", volume, *arguments, "--modality", "mr") == 0
 
 
+def test_a_slip_is_answered_beside_the_usage_of_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, told in ((("degrade", "x", "--kind", "lowdose"), "did you mean low_dose_noise?"),
+                        (("assess", "x", "--fail-belo", "3"), "unrecognized arguments: --fail-belo 3")):  # fmt: skip
+        assert medq(*words) == 2
+        shown = capsys.readouterr().err
+        assert told in shown and shown.startswith(f"usage: medq {words[0]}")
+
+
+def test_a_report_is_not_replaced_unasked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "report.json"
+    out.write_text("mine")
+    assert medq("report", example(CT_HEAD), "-o", out, "--no-text") == 2
+    assert out.read_text() == "mine" and "add --force" in capsys.readouterr().err
+    assert medq("report", example(CT_HEAD), "-o", out, "--no-text", "--force") == 0
+
+
 def test_list_names_the_kinds_of_a_modality(capsys: pytest.CaptureFixture[str]) -> None:
     assert medq("degrade", "--list", "--modality", "pet") == 0
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
@@ -296,9 +312,10 @@ def test_selftest_reproduces_the_golden_scores(capsys: pytest.CaptureFixture[str
     assert "DIFFERENT" not in capsys.readouterr().out
 
 
-def test_demo_leaves_three_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_leaves_its_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert medq("demo", "--out", tmp_path) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json", "report.pdf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "report.html", "report.json", "report.pdf", "with-motion.html", "with-motion.pdf"]  # fmt: skip
     report.validate(json.loads((tmp_path / "report.json").read_text()))
     assert "assess scan.dcm" in capsys.readouterr().out
 

@@ -94,3 +94,11 @@ def test_fine_tuning_reports_and_writes_weights_that_load(
     base = checkpoint.load("nano").model.state_dict()
     moved = {name for name, value in loaded.model.state_dict().items() if not np.allclose(value, base[name], atol=1e-3)}
     assert all(name.startswith(stage2.MOVING) for name in moved) and moved
+
+
+def test_a_missing_manifest_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from training import train_quality
+
+    with pytest.raises(SystemExit) as stop:
+        train_quality.main(["--stage", "2", "--manifest", str(tmp_path / "none.csv"), "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2 and "There is no manifest" in capsys.readouterr().err

@@ -29,6 +29,7 @@ from medq_vlm.config import ScorerConfig, ViewConfig
 from medq_vlm.encoder import foreign
 from medq_vlm.encoder.scorer import Scorer
 from medq_vlm.evidence.statistics import FEATURE_NAMES
+from medq_vlm.schema import MedQError
 from training.data import Labels, Shards
 from training.export import export
 from training.fit_head import HEAD_TILES, cached, fit_head
@@ -240,7 +241,10 @@ def main(argv: list[str] | None = None) -> None:
             parser.error("--stage 2 needs --manifest")
         from training import stage2
 
-        stage2.run(args)
+        try:
+            stage2.run(args)
+        except MedQError as error:  # of the manifest or its images: a person's, and told to a person
+            parser.error(str(error))
         return
     if args.shards is None:
         parser.error("--stage 1 needs --shards")
