@@ -165,9 +165,9 @@ def parser() -> argparse.ArgumentParser:
     restore.add_argument("--json", action="store_true", help="print JSON (a list for several images) and nothing else")
     add_reading(restore, text=False)
 
-    report = command("report", "write a report as PDF, HTML or JSON")
+    report = command("report", "write a report as PDF, HTML, JSON or DICOM structured report")
     report.add_argument("path", type=place, metavar="PATH", help=PATH_HELP)
-    report.add_argument("-o", "--out", required=True, type=place, metavar="OUT", help="out.pdf, out.html or out.json")
+    report.add_argument("-o", "--out", required=True, type=place, metavar="OUT", help="out.pdf, .html, .json or .dcm")
     report.add_argument("--force", action="store_true", help=FORCE_HELP)
     add_reading(report)
 

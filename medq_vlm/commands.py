@@ -17,7 +17,7 @@ from medq_vlm.reading import Assessed, Reader, assessed, load_model
 if TYPE_CHECKING:
     from medq_vlm.schema import Assessment
 
-REPORTS = (".pdf", ".html", ".json")
+REPORTS = (".pdf", ".html", ".json", ".dcm")
 DEMO_DEGRADATION, DEMO_SEVERITY, DEMO_SEED = "ct_motion", 3.0, 1
 
 
@@ -121,7 +121,7 @@ def demo(args: Namespace) -> int:
     result = replace(result, description="".join(model.describe(encoded, result)))
     print(as_text(result, colour=True), end="\n\n")
     out = Path(args.out)
-    for ending in REPORTS:
+    for ending in REPORTS[:3]:
         write_report(Assessed(model, encoded, result), out / f"report{ending}")
         print(f"wrote {out / f'report{ending}'}")
     from medq_vlm.degrade.sample import degrade_sample
@@ -201,14 +201,20 @@ def download(args: Namespace) -> int:
 
 
 def write_report(one: Assessed, path: Path) -> None:
-    """PDF, HTML or JSON by the ending of `path`. Raises MedQError when it cannot be written."""
+    """PDF, HTML, JSON or a DICOM structured report by the ending of `path`. Raises MedQError when it cannot be."""
     from medq_vlm import report
     from medq_vlm.illustrate import images
+    from medq_vlm.io.files import put
 
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".json":
             path.write_text(report.to_json(one.result) + "\n", encoding="utf-8", errors="backslashreplace")
+        elif path.suffix.lower() == ".dcm":
+            from medq_vlm.io.originals import Originals, referred
+            from medq_vlm.report.sr import to_sr
+
+            put(path, to_sr(one.result, referred(Originals(one.sample.path).of(one.sample))))
         elif path.suffix.lower() == ".html":
             from medq_vlm.report.html import to_html
 

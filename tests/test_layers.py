@@ -42,6 +42,7 @@ HOME = {  # the only block of medq_vlm that may import the library
     "nibabel": "io",
     "tifffile": "io",
     "fpdf": "report",
+    "highdicom": "report",
     "open_clip": "encoder",
     "timm": "encoder",
     "transformers": "language",

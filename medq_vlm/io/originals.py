@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass, replace
 
+from pydicom import Dataset
+
+from medq_vlm.io import header
 from medq_vlm.io.archive import Source, sources_of
 from medq_vlm.io.common import joined_hash
+from medq_vlm.io.dicom import open_dicom
 from medq_vlm.io.limits import DEFAULT, Limits
 from medq_vlm.io.series import Frame, Stack, edges_of, stacks
 from medq_vlm.io.sniff import kind_of
 from medq_vlm.io.study import Scan, scan
 from medq_vlm.schema import ImageSample, IngestError, MedQError
+
+REFERRED_BY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+BELONGS_TO = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+    "StudyTime", "ReferringPhysicianName",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,34 @@ class Original:
     kind: str  # as sniff.kind_of says
     sources: tuple[Source, ...]  # its files; of NIfTI pairs the header
     frames: tuple[Frame, ...] = ()  # DICOM: one per slice in display order; `source` indexes `sources`
+
+
+def referred(original: Original, limits: Limits = DEFAULT) -> list[Dataset]:
+    """What a report may say of the DICOM objects of `original`, in display order. Raises MedQError."""
+    if original.kind != "dicom":
+        raise MedQError("A structured report belongs to DICOM images, and this is none; write .pdf, .html or .json.")
+    out = []
+    for member in dict.fromkeys(frame.source for frame in original.frames):
+        source = original.sources[member]
+        ds, _ = open_dicom(source.read(limits), source.name, limits)
+        out.append(referable(ds))
+    return out
+
+
+def referable(ds: Dataset) -> Dataset:
+    """Patient, study and UIDs of an image object, and nothing else. Raises MedQError where a UID is missing."""
+    out = Dataset()
+    for keyword in REFERRED_BY:
+        value = str(header.raw(ds, keyword) or "")
+        if not re.fullmatch(r"[0-9.]{1,64}", value):
+            raise MedQError(f"The image's header has no {keyword}, so no structured report can refer to it.")
+        setattr(out, keyword, value)
+    for keyword in BELONGS_TO:  # type 2: they must be there and may be empty
+        setattr(out, keyword, header.raw(ds, keyword))
+    for keyword in ("SpecificCharacterSet", "NumberOfFrames", "FrameOfReferenceUID", "Rows", "Columns"):
+        if (told := header.raw(ds, keyword)) is not None:
+            setattr(out, keyword, told)
+    return out
 
 
 class Originals:
