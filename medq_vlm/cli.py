@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from medq_vlm import __version__, batch_command, commands, questions, restore_command, vocab
+from medq_vlm import __version__, batch_command, commands, pacs_command, questions, restore_command, vocab
 from medq_vlm.console import BROKEN_PIPE, INTERRUPTED, say
 
 EXIT_CODES = """exit codes:
@@ -27,7 +27,7 @@ EXIT_CODES = """exit codes:
   5  the model is missing or corrupt
 When several apply, the first of 3, 4 is given. A score of 0 to 4: higher is better.
 Verdicts: reject < 1.5 <= usable < 2.5 <= good. MedQ is not a medical device."""
-HOMES = (batch_command, questions, restore_command)  # of commands that are not in commands.py
+HOMES = (batch_command, pacs_command, questions, restore_command)  # of commands that are not in commands.py
 LOST = 2  # the output cannot be written, as a file that cannot
 LONGEST_TEXT = 2000  # of a description from the command line
 
@@ -189,6 +189,8 @@ def parser() -> argparse.ArgumentParser:
     degrade.add_argument(
         "--modality", type=str.lower, choices=vocab.MODALITIES, metavar="M", help="when the file does not say"
     )
+
+    pacs_command.arguments(command("pacs", "fetch from a PACS by DICOMweb, store reports there, watch it"), place)
 
     demo = command("demo", "assess a real CT image and write its report")
     demo.add_argument("--out", default="out/demo", type=place, metavar="DIR", help="for the reports (default out/demo)")

@@ -19,8 +19,8 @@ from medq_vlm import checkpoint, cli, commands, console, io, phantoms, report
 from medq_vlm.io.examples import CT_HEAD, CT_SMALL, example
 from medq_vlm.schema import IngestError, ModelError
 
-COMMANDS = ("assess", "ask", "compare", "restore", "report", "batch", "degrade", "demo", "chat", "selftest", "info",
-            "download")  # fmt: skip
+COMMANDS = ("assess", "ask", "compare", "restore", "report", "batch", "degrade", "pacs", "demo", "chat", "selftest",
+            "info", "download")  # fmt: skip
 
 
 def medq(*arguments: str | Path) -> int:
