@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from pathlib import Path
 
 from medq_vlm.console import DONE, UNREADABLE, usage
 from medq_vlm.reading import Reader, assessed
@@ -13,10 +14,15 @@ COMMANDS = ("ask", "compare")
 
 def ask(args: Namespace) -> int:
     """Answer questions about each image behind the path, one after the other; an answer knows the earlier ones."""
+    from medq_vlm.report.content import clean, image_name
+
     reader = Reader([args.path])
     args.no_text = True  # the description is not asked for; the language part is loaded at the first question
     conversations = []
+    alone = Path(args.path).is_file()
     for one in assessed(reader, args):
+        if not (args.json or alone):  # a folder may hold several
+            print(f"{clean(one.result.source['path'])}: {image_name(one.result)}", flush=True)
         history: list[tuple[str, str]] = []
         for question in args.questions:
             pieces = []

@@ -58,6 +58,10 @@ def test_each_finding_has_its_code_severity_and_in_one_image_its_place() -> None
     two = [header(), header(SOPInstanceUID="1.2.3.4")]
     everywhere = groups(to_sr(result, two))
     assert len(everywhere) == 2 and not any(hasattr(group, "roi") and group.roi is not None for group in everywhere)
+    many = [header(SOPInstanceUID=f"1.2.3.{number}") for number in range(12)]
+    _, span = groups(to_sr(result, many))
+    images = [one.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for one in span.source_images]
+    assert images == [f"1.2.3.{number}" for number in range(2, 9)]  # NOISE lies on slices 3 to 9
     without = groups(to_sr(replace(result, findings=(replace(NOISE, location=Location()),)), [header()]))
     assert len(without) == 2
 

@@ -65,7 +65,10 @@ def to_sr(assessment: Assessment, evidence: Sequence[Any]) -> bytes:
 def _document(assessment: Assessment, evidence: Sequence[Any]) -> bytes:
     sources = [sr.SourceImageForMeasurementGroup(one.SOPClassUID, one.SOPInstanceUID) for one in evidence]
     algorithm = sr.AlgorithmIdentification(
-        f"MedQ {content.clean(assessment.model['name'])}", __version__, [assessment.model["sha256"]], FAMILY
+        f"MedQ {content.clean(assessment.model['name'])}",
+        __version__,
+        [f"weights SHA-256 {assessment.model['sha256']}"],
+        FAMILY,
     )
     findings = enumerate(content.shown_findings(assessment), start=1)
     groups = [
@@ -122,6 +125,8 @@ def _finding(
         said.append(sr.QualitativeEvaluation(SEVERITY, SEVERITIES[finding.severity]))
     degree = [sr.Measurement(DEGREE, round(finding.severity_value, 2), ONE)]
     tracking = sr.TrackingIdentifier(UID(), f"Finding {number}: {vocab.KIND[finding.kind].plain}")
+    if finding.location.slices and len(sources) > finding.location.slices[1]:  # one object for each slice
+        sources = sources[finding.location.slices[0] : finding.location.slices[1] + 1]
     box, single = finding.location.box, len(evidence) == 1 and int(evidence[0].get("NumberOfFrames") or 1) == 1
     if box is None or not single:  # of a volume the result does not say on which slice the box lies
         return sr.MeasurementsAndQualitativeEvaluations(
