@@ -17,10 +17,12 @@ from medq_vlm.encoder import predict
 from medq_vlm.encoder.preprocess import Canonical
 from medq_vlm.encoder.scorer import UNKNOWN, Outputs
 from medq_vlm.encoder.volume import thumb
+from medq_vlm.evidence.colours import many_coloured
 from medq_vlm.schema import ImageSample, Recognised
 from medq_vlm.slice_scores import BINS, DOUBT, SliceScores, held_back, warp
 
 SMALLEST_SIDE_PX = 32
+GREY = ("ct", "mr", "xray", "mammography")  # whatever has colours is no image of these, but a picture of one at most
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def judge(read: Reading, sample: ImageSample, modality: str | None = None) -> Sl
     severities = told.severities()[0].tolist()
     present = (1.0 - told.kinds[0].softmax(-1)[:, 0]).tolist()
     position = {name: vocab.KIND_NAMES.index(name) for name in vocab.kinds_for(judged_as)}
-    reason = refusal(sample, read.index, medical, calibration.bar(claimed=sample.modality is not None))
+    reason = refusal(sample, read.index, medical, calibration.bar(claimed=sample.modality is not None), judged_as)
     return SliceScores(
         index=read.index,
         score=float(distribution @ BINS),
@@ -116,8 +118,8 @@ def recognise(known: str | None, probabilities: Sequence[dict[str, float]], said
     return Recognised(value, "image", mean[value])
 
 
-def refusal(sample: ImageSample, index: int, medical: float, bar: float) -> str:
-    """Why this slice must not be scored, "" when it may be; `medical` is the gate's probability."""
+def refusal(sample: ImageSample, index: int, medical: float, bar: float, judged_as: str) -> str:
+    """Why this slice must not be scored as a modality, "" when it may be; `medical` is the gate's probability."""
     pixels = sample.pixels[index]
     h, w = pixels.shape[:2]
     if sample.foreign and sample.modality is None:
@@ -129,6 +131,9 @@ def refusal(sample: ImageSample, index: int, medical: float, bar: float) -> str:
         return "The image is blank: all pixels have one value."
     if medical < bar:
         return "The content does not look like a medical image of a modality this model knows."
+    if judged_as in GREY and many_coloured(pixels):
+        name = vocab.MODALITY_NAMES[judged_as]
+        return f"The picture is in many colours, and {name} images are grey; name its modality if it has another."
     return ""
 
 

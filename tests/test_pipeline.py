@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from pydicom.data import get_testdata_file
 
@@ -226,6 +227,13 @@ def test_what_the_header_calls_by_another_name_is_not_taken_for_what_it_looks_li
     assert all(item.expected in ("", expected_for(item.name, None)) for item in result.evidence)
     corrected = medq.assess_sample(replace(bones, modality="xray", modality_from="user"))
     assert corrected.assessable and corrected.modality.from_ == "user"
+
+
+def test_a_colour_photograph_is_no_radiograph_whoever_says_so(medq: MedQ) -> None:
+    photograph = skimage.data.astronaut()[None].astype(np.float32)
+    for said_by in ("user", "header"):
+        told = medq.assess_sample(ImageSample(photograph, modality="xray", modality_from=said_by))
+        assert not told.assessable and "in many colours, and X-ray images are grey" in told.reason
 
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ def to_pdf(
     if assessment.evidence:
         rows = [(content.capital(content.measure_name(item.name)), _measured(item)) for item in assessment.evidence]
         _pairs(pdf, "Measurements", rows)
-    _pairs(pdf, "Versions", content.version_rows(assessment), wide=3)
+    model, weights, image, schema, _ = content.version_rows(assessment)  # when it was assessed stands at the top
+    _pairs(pdf, "Versions", [weights, image, model, schema], wide=2)
     try:
         pdf.output(str(path))
     except OSError as error:
