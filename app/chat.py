@@ -87,7 +87,7 @@ def answer(room: Room, owner: Owner, study: Study, question: str) -> Iterator[st
     if not question:
         raise MedQError("Type a question first.")
     other = previous(room, owner, study) if question == COMPARE else None
-    names = f"A is {study.name}, open now; B is {other.name}, the one before. " if other else ""
+    names = f"A is {study.label}, open now; B is {other.label}, the one before. " if other else ""
     so_far = ""
     with silence(study):
         try:
@@ -147,8 +147,8 @@ def why_not(study: Study | None) -> str:
     if study is None:
         return "Open a study and let it be assessed first."
     if study.problem:
-        return f"There is nothing to say about {study.name}, for its assessment failed. {study.problem}"
-    return f"{study.name} is not assessed yet; ask again when it is."
+        return f"There is nothing to say about {study.label}, for its assessment failed. {study.problem}"
+    return f"{study.label} is not assessed yet; ask again when it is."
 
 
 def stream(room: Room, owner: Owner, question: str, typed: bool) -> Iterator[tuple[Any, Any]]:

@@ -16,14 +16,13 @@ from pathlib import Path
 
 from medq_vlm.io.guard import Child
 from medq_vlm.io.limits import DEFAULT, MIB, Limits
-from medq_vlm.io.outcome import collect
+from medq_vlm.io.outcome import collect, refused
 from medq_vlm.io.sniff import HEAD_BYTES, kind_of
-from medq_vlm.report.content import clean, short_path
+from medq_vlm.report.content import clean
 from medq_vlm.schema import ImageSample, IngestError, MedQError
 
 TOGETHER = "upload.zip"  # several files travel to the child as one archive in memory
 ZIP_MAGIC = b"PK\x03\x04"
-LONGEST_NAME = 80
 CHILDREN = 2  # readers at the same time
 
 
@@ -71,7 +70,7 @@ def take(paths: Sequence[str | Path], limits: UploadLimits = UploadLimits()) -> 
             raise MedQError(f"A file is larger than the limit of {limits.file_bytes // MIB} MB; give a part of it.")
         if sum(sizes) > limits.bytes:
             raise MedQError(f"The files are larger than {limits.bytes // MIB} MB together; give a part of them.")
-        return [Named(short_path(path.name, LONGEST_NAME), path.read_bytes()) for path in files]
+        return [Named(clean(path.name), path.read_bytes()) for path in files]
     except OSError:
         raise MedQError("The upload was interrupted; please drop the files again.") from None
     finally:
@@ -130,8 +129,9 @@ class Reader:
         for group in groups:
             good, bad = self._run(group)
             strange = _passed_over(group)
+            left = [*bad, *(IngestError("not_an_image", one.problem) for one in strange)]
             try:
-                samples += [replace(one, path=given_name(one.path, group)) for one in collect(_name(group), good, bad)]
+                samples += [replace(one, path=given_name(one.path, group)) for one in collect(_name(group), good, left)]
             except IngestError:
                 if not bad and not strange:
                     unread.append(Unread(group[0].name, f"{group[0].name}: it holds no image."))
@@ -173,8 +173,8 @@ def together(files: Sequence[Named]) -> bytes:
 
 def _passed_over(group: Sequence[Named]) -> list[Unread]:
     """Those of several files that are of no image kind: an archive is silent about them."""
-    strange = [one.name for one in group if kind_of(one.data[:HEAD_BYTES]) is None] if len(group) > 1 else []
-    return [Unread(clean(name), f"{clean(name)}: this is not an image in a known format.") for name in strange]
+    strange = [one for one in group if kind_of(one.data[:HEAD_BYTES]) is None] if len(group) > 1 else []
+    return [Unread(clean(one.name), clean(refused(one.name, one.data[:HEAD_BYTES]))) for one in strange]
 
 
 def _unread(sentence: str) -> Unread:

@@ -40,9 +40,9 @@ def label(study: Study) -> str:
     count = f" \u00b7 {study.sample.slices} images" if study.sample.slices > 1 else ""
     result = study.result
     if result is None:
-        return f"{study.name}{count}\n{'not assessed' if study.state == 'waiting' else study.state}"
+        return f"{study.label}{count}\n{'not assessed' if study.state == 'waiting' else study.state}"
     said = "not assessable" if result.score is None else f"{vocab.score_text(result.score)} {result.verdict}"
-    return f"{study.name}\n{image_name(result)} \u00b7 {said}"
+    return f"{study.label}\n{image_name(result)} \u00b7 {said}"
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Pages:
         return (study.modality or "", study.anatomy or "") if study else ("", "")
 
     def _assess(self, owner: Owner, study: Study, description: str | None, way: Way) -> Iterator[Values]:
-        plain = f"{way.words}Assessing {html.unescape(study.name)}"
+        plain = f"{way.words}Assessing {html.unescape(study.label)}"
         first = self._told(owner, panel.progress(f"{plain}\u2026", way.share(0)))
         choices = self._choices(owner)
         yield (KEEP, first, gr.update(visible=True), choices, *[KEEP] * 6)
@@ -285,7 +285,7 @@ class Pages:
         words = panel.notice("Choose two assessed studies.")
         if a and b and a.result and b.result:
             rows = compare.rows(a.result, b.result)
-            words = panel.comparison(compare.pair_sentence(a.result, b.result), (a.name, b.name), rows)
+            words = panel.comparison(compare.pair_sentence(a.result, b.result), (a.label, b.label), rows)
         return panel.viewer_data(a), panel.viewer_data(b), words
 
     # --- worklist tab: upload, status, stop, table, links, series, data, panel, description, fields

@@ -164,7 +164,7 @@ class RestorePages:
     def show(self, request: gr.Request) -> Values:
         """The tab is opened: the study at hand as it is."""
         study = self.room.store.selected(owner_of(request))
-        words = "" if study is None else study.name if study.result else "Wait until the study is assessed."
+        words = "" if study is None else study.label if study.result else "Wait until the study is assessed."
         return panel.notice(words), gr.update(visible=False), *self._state(study)
 
     def restore(self, request: gr.Request) -> Iterator[Values]:
@@ -200,7 +200,7 @@ class RestorePages:
             return
         shown, told, words = self._state(study)
         box = KEEP if description is not None else words  # what a person wrote stays
-        yield panel.notice(study.name), gr.update(visible=False), shown, told, box
+        yield panel.notice(study.label), gr.update(visible=False), shown, told, box
 
     def _state(self, study: Study | None) -> tuple[str, str, Any]:
         """view, facts, description."""

@@ -55,7 +55,7 @@ class Room:
                 elif same not in studies:
                     same.wait_again()
                     studies.append(same)
-                    twice.append(same.name)
+                    twice.append(same.label)
             except MedQError as error:
                 unread.append(Unread(clean(sample.path), str(error)))
         self.store.failed(owner, unread)
@@ -73,13 +73,13 @@ class Room:
         return self.store.add(owner, name, example(name))
 
     def assess(self, study: Study, description: str | None = None) -> Iterator[Step]:
-        """Assess a study and keep the result. A description is cut to a sane length; None keeps the header's.
+        """Assess a study and keep the result. A description is cut to a sane length; None or "" keeps the header's.
 
         The anatomy is what a person chose, else what the words of a new description name, else the header's.
         """
         anatomy = study.anatomy
         if description is not None:
-            description = clean(description)[:LONGEST_DESCRIPTION]
+            description = clean(description)[:LONGEST_DESCRIPTION] or study.sample.acquisition
             if description != study.sample.acquisition:
                 anatomy = anatomy or terms.anatomy_in(description)
         stop = study.fresh_stop()

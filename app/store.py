@@ -14,6 +14,7 @@ import numpy as np
 from app.intake import Unread
 from app.review import Review
 from medq_vlm.pipeline import EncodedImage
+from medq_vlm.report.content import short_path
 from medq_vlm.restoring import Restored
 from medq_vlm.schema import Assessment, ImageSample, MedQError
 
@@ -56,6 +57,9 @@ class Treated:
     number: int  # counts the restorations of a study: pictures of an older one are not shown again
 
 
+LONGEST_NAME = 80  # characters of a file's name on a page
+
+
 @dataclass
 class Study:
     """One image or series, what was said of it, and what a person said."""
@@ -81,6 +85,11 @@ class Study:
     asked: int = 0  # questions so far: an answer that a newer question ended shows nothing more
     state: str = "waiting"  # then assessing, done, stopped or failed
     problem: str = ""  # why it failed
+
+    @property
+    def label(self) -> str:
+        """The name as a page has room for it."""
+        return short_path(self.name, LONGEST_NAME)
 
     def fresh_stop(self) -> threading.Event:
         """The stop of a run that begins: a run that was told to end keeps its own, and may end late."""

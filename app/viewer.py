@@ -129,7 +129,7 @@ def payload(study: Study) -> dict[str, Any]:
     tall = row_mm / column_mm if row_mm and column_mm else 1.0
     return {
         "token": study.token,
-        "name": study.name,
+        "name": study.label,
         "slices": sample.slices,
         "height": height,
         "width": width,

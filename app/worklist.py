@@ -9,15 +9,15 @@ from collections.abc import Sequence
 
 from app.exports import File
 from app.intake import Unread
-from app.store import Study
+from app.store import LONGEST_NAME, Study
 from medq_vlm import vocab
 from medq_vlm.batch import COLUMNS, Row, failed_row, row_of
-from medq_vlm.report.content import capital, image_name
+from medq_vlm.report.content import capital, image_name, short_path
 from medq_vlm.schema import MedQError
 
 HEADERS = ("No", "File", "Image", "Slices", "Score", "Verdict", "Worst finding", "Severity", "Reject %", "Review",
            "Status")  # fmt: skip
-TYPES = ("number", "str", "str", "number", "number", "str", "str", "str", "number", "str", "str")
+TYPES = ("number", "str", "str", "number", "str", "str", "str", "str", "number", "str", "str")
 WIDTHS = ("44px", "17%", "11%", "70px", "66px", "9%", "12%", "84px", "92px", "84px", "18%")
 FILTERS = ("all", *vocab.VERDICTS, "not assessable", "waiting", "failed", "not reviewed")
 WAITING = ("waiting", "assessing", "stopped")  # states of a study without a result
@@ -45,20 +45,21 @@ def passes(one: Listed, wanted: str) -> bool:
 
 def _row(number: int, one: Listed) -> list[object]:
     if isinstance(one, Unread):
-        return [number, one.name, "", None, None, "", "", "", None, "", _without_name(one)]
+        name = short_path(one.name, LONGEST_NAME)
+        return [number, name, "", None, None, "", "", "", None, "", _without_name(one)]
     result = one.result
     if result is None:
         modality = one.sample.modality
         name = vocab.MODALITY_NAMES[modality] if modality else "Image"
         status = f"{one.state}: {one.problem}" if one.problem else one.state
-        return [number, one.name, capital(name), one.sample.slices, None, "", "", "", None, "", status]
+        return [number, one.label, capital(name), one.sample.slices, None, "", "", "", None, "", status]
     worst = result.findings[0] if result.findings else None
     return [
         number,
-        one.name,
+        one.label,
         image_name(result).split(",")[0],
         one.sample.slices,
-        None if result.score is None else float(vocab.score_text(result.score)),
+        None if result.score is None else vocab.score_text(result.score),  # "2.0": as text, which sorts as well
         result.verdict or "not assessable",
         vocab.KIND[worst.kind].plain if worst else "",
         worst.severity if worst else "",

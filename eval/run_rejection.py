@@ -100,7 +100,7 @@ def pictures(seeds: int) -> list[tuple[str, str, np.ndarray]]:
 
 
 def more_photographs() -> list[tuple[str, np.ndarray]]:
-    """(name, uint8 (H, W) or (H, W, 3)) of photographs that nothing was trained on; only the limit of colour was set with them in sight."""
+    """(name, uint8 (H, W) or (H, W, 3)) of photographs; only the limit of colour was set with them in sight."""
     out = [(name, _sample(name)) for name in MORE_PHOTOGRAPHS]
     for package, (folder, names) in ELSEWHERE.items():
         spec = importlib.util.find_spec(package)  # gradio itself takes seconds to import

@@ -14,7 +14,7 @@ import pytest
 from gradio.data_classes import PredictBodyInternal
 from gradio.queueing import Event, EventQueue
 
-from app.intake import Named, Reader, Unread, UploadLimits, sweep, take
+from app.intake import Named, Reader, UploadLimits, sweep, take
 from app.serve import queued
 from medq_vlm.io.examples import CT_SMALL, MR_SMALL, example
 from medq_vlm.schema import MedQError
@@ -102,7 +102,8 @@ def test_images_keep_the_names_they_came_with_and_failures_are_named(reader: Rea
     files = [Named(name, example(name).read_bytes()) for name in (CT_SMALL, MR_SMALL)]
     taken = reader.read([*files, Named("notes.txt", b"hello")])
     assert sorted(one.path for one in taken.samples) == sorted([CT_SMALL, MR_SMALL])
-    assert taken.unread == [Unread("notes.txt", "notes.txt: this is not an image in a known format.")]
+    (unread,) = taken.unread
+    assert unread.name == "notes.txt" and "this is not an image in a known format; give" in unread.problem
     alone = reader.read([Named("notes.txt", b"hello")])
     assert alone.samples == [] and [one.name for one in alone.unread] == ["notes.txt"]
 

@@ -35,6 +35,8 @@ UNSAFE = ("pickle", "cPickle", "dill", "joblib", "marshal", "shelve", "cloudpick
 SERVING = {  # the reading room listens on this computer, and its evaluation asks it
     "app/guard.py": {"http", "urllib"},  # http.cookies and urllib.parse read a header, no more
     "app/serve.py": {"socket"},
+    "medq_vlm/pacs/client.py": {"httpx"},  # the archive that a person names, and nothing else
+    "medq_vlm/pacs_command.py": {"urllib"},  # urllib.parse reads the address
     "eval/run_app.py": {"socket", "urllib"},
 }
 MAY_START_A_PROCESS = ("medq_vlm/io/", "medq_vlm/language/base.py", "eval/", "training/")

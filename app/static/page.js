@@ -163,10 +163,12 @@
     });
   };
   // Heights follow the window: the image and the panel fill it, whatever stands above them.
+  let under = false;
   const fill = () => {
     const box = document.getElementById("mq-panel-box"), main = document.querySelector("[data-viewer=main]");
     // a narrow window: the panel stands under the image, and the page scrolls as a whole
-    const under = box && main && box.getBoundingClientRect().left < main.getBoundingClientRect().right;
+    if (box && main && box.clientWidth) // on the tabs that have no panel it stays as it was
+      under = box.getBoundingClientRect().left < main.getBoundingClientRect().right;
     document.querySelectorAll(".mq-viewer").forEach((root) => {
       const stage = root.querySelector(".mq-stage"), top = stage.getBoundingClientRect().top + scrollY;
       if (!stage.clientWidth) return;

@@ -27,7 +27,7 @@
       this.stage.addEventListener("keydown", (event) => this.onKey(event));
       this.stage.addEventListener("pointerdown", (event) => this.onDown(event));
       this.stage.addEventListener("pointermove", (event) => this.onHover(event));
-      this.stage.addEventListener("pointerleave", () => this.corner("br", ""));
+      this.stage.addEventListener("pointerleave", () => { this.pointer = null; this.corner("br", ""); });
       this.stage.addEventListener("contextmenu", (event) => event.preventDefault());
       this.stage.addEventListener("dblclick", () => this.fit());
       this.slider.addEventListener("input", () => this.go(Number(this.slider.value)));
@@ -70,7 +70,8 @@
         windows.set(study.token, { range: first ? [first.centre, first.width] : null, preset: 0 });
       if (study.scores.length && !this.state.scored) {
         this.state.scored = true;
-        if (study.findings.length) { this.state.finding = 0; this.toFinding(); }
+        if (study.findings.length) this.state.finding = 0;
+        if (study.findings.length && !this.state.moved) this.toFinding(); // nobody is taken away from what they read
       }
       if (this.state.finding !== null && this.state.finding >= study.findings.length) this.state.finding = null;
       if (!same) this.images.clear();
@@ -107,6 +108,9 @@
       const { study, state } = this;
       const image = this.image(state.index), url = image.src;
       this.wanted = url;
+      const place = `${study.token}:${state.index}`;
+      if (this.valued !== place) { this.valued = place; this.corner("br", ""); } // the value was another slice's
+      if (this.pointer) this.onHover(this.pointer);
       const shown = () => {
         if (this.wanted !== url) return;
         this.slice.src = url;
@@ -185,6 +189,7 @@
       const next = Math.max(0, Math.min(this.study.slices - 1, index));
       if (next === this.state.index) return;
       this.state.index = next;
+      this.state.moved = true;
       this.refresh();
       if (!quiet) this.tell("slice");
     }
@@ -339,6 +344,7 @@
 
     onHover(event) {
       if (!this.study || event.buttons) return;
+      this.pointer = { clientX: event.clientX, clientY: event.clientY };
       const box = this.wrap.getBoundingClientRect();
       const x = Math.floor(((event.clientX - box.left) / box.width) * this.study.width);
       const y = Math.floor(((event.clientY - box.top) / box.height) * this.study.height);
@@ -347,7 +353,7 @@
       const { token } = this.study, { index } = this.state;
       this.hover = setTimeout(async () => {
         const answer = await fetch(`/medq/study/${token}/value/${index}?x=${x}&y=${y}`).catch(() => null);
-        if (answer && answer.ok && this.study && this.study.token === token)
+        if (answer && answer.ok && this.study && this.study.token === token && this.state.index === index && this.pointer)
           this.corner("br", `x ${x}  y ${y}\n${await answer.text()}`);
       }, HOVER_MS);
     }

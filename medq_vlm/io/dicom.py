@@ -125,7 +125,7 @@ def _claim(ds: Dataset, sop_class: str, name: str) -> Claim:
             "no_image" if what else "no_pixels",
             name,
             f"this DICOM object is {what}, not an image" if what else "this DICOM object holds no pixels",
-            "give the image objects of the study",
+            "give the image objects of the study" if what else "send it again, for it may be cut short, or give images",
         )
     allocated = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(keyword, header.whole(ds, "BitsAllocated", 0))
     stored = header.whole(ds, "BitsStored", allocated) if keyword == "PixelData" else allocated

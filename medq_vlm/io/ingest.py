@@ -11,9 +11,9 @@ from pathlib import Path
 from medq_vlm.io.archive import ARCHIVE_FULL, Source, sources_of
 from medq_vlm.io.common import joined_hash
 from medq_vlm.io.dicom import quiet
-from medq_vlm.io.limits import DEFAULT, Limits, out_of_memory, problem
-from medq_vlm.io.outcome import collect
-from medq_vlm.io.sniff import RASTER, foreign_name, kind_of
+from medq_vlm.io.limits import DEFAULT, Limits, out_of_memory
+from medq_vlm.io.outcome import collect, refused
+from medq_vlm.io.sniff import RASTER, kind_of
 from medq_vlm.io.study import Scan, Study, samples, scan
 from medq_vlm.schema import ImageSample, IngestError
 
@@ -98,10 +98,4 @@ def _read_pair_or_refuse(source: Source, head: bytes, limits: Limits) -> ImageSa
         kind = kind_of(partner.head())
         if kind == "nifti_pair":
             return replace(_read_one(partner, kind, limits), path=source.path)
-    what = foreign_name(head)
-    raise problem(
-        "empty" if not head else "not_an_image",
-        source.name,
-        f"this is {what}, not an image that can be assessed" if what else "this is not an image in a known format",
-        "give DICOM, NIfTI, PNG, JPEG, TIFF, BMP, WebP or NumPy",
-    )
+    raise refused(source.name, head)

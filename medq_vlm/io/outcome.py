@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from medq_vlm.io.limits import problem
+from medq_vlm.io.sniff import foreign_name
 from medq_vlm.schema import ImageSample, IngestError
 
 PASSED_OVER = ("dicomdir", "no_image")  # codes of what a DICOM study brings along: no fault where it stands by images
@@ -23,3 +24,14 @@ def collect(name: str, good: Sequence[ImageSample], bad: Sequence[IngestError]) 
         return list(good)
     note = f"{len(bad)} other file{'s' if len(bad) > 1 else ''} given with this could not be read."
     return [replace(one, warnings=(*one.warnings, note)) for one in good]
+
+
+def refused(name: str, head: bytes) -> IngestError:
+    """What a file of no image kind is told by; `head` is its first HEAD_BYTES."""
+    what = foreign_name(head)
+    return problem(
+        "empty" if not head else "not_an_image",
+        name,
+        f"this is {what}, not an image that can be assessed" if what else "this is not an image in a known format",
+        "give DICOM, NIfTI, PNG, JPEG, TIFF, BMP, WebP or NumPy",
+    )
