@@ -36,3 +36,9 @@ def test_two_images_without_findings_are_not_explained_by_them() -> None:
     assert pair.without_findings(first, second).startswith("Image A is better by 0.5")
     assert "similar quality" in pair.without_findings(first, first)
     assert pair.without_findings(first, from_assessment(assessed(1.7, findings=(NOISE,)))) == ""
+
+
+def test_the_better_score_stands_first() -> None:
+    said = "Image B is better by 0.4 points (2.6 against 3.0), because of noise."
+    assert pair.better_first(said) == "Image B is better by 0.4 points (3.0 against 2.6), because of noise."
+    assert pair.better_first("Image A is better by 1.0 (3.0 against 2.0).").endswith("(3.0 against 2.0).")

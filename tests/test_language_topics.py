@@ -363,3 +363,49 @@ def test_noise_measured_far_outside_is_not_called_low() -> None:
 def test_a_summary_doubts_what_the_report_doubts() -> None:
     doubted = replace(CLEAN, anatomy=Recognised("head", "image", 0.31))
     assert topics.told(doubted, "summarize in one sentence").startswith("Probably head CT: the verdict is")
+
+
+GIVEN = replace(
+    MR, acquisition="Head MR, 3 T, gradient echo, 3D",
+    acquisition_fields={"contrast_agent": "yes", "sequence": "gradient echo", "field_strength_t": 3.0},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("Was contrast given?", "The file gives: contrast agent yes."),
+        ("Was a contrast agent used?", "contrast agent yes"),
+        ("Is this with contrast?", "contrast agent yes"),
+        ("What sequence is it?", "gradient echo"),
+        ("Is the field strength 3 T?", "field strength 3 T"),
+        ("How sure are you that this is a head?", "recognised at 70 %"),
+        ("What is the measured noise standard deviation?", "0.077, outside"),
+        ("What is the noise SD and what should it be?", "0.077, outside"),
+        ("Is the noise SD above 20 HU?", "0.077, outside"),
+        ("What is the sharpness score?", "Sharpness 0.80 of 1"),
+        ("Can I use this for a perfusion study?", "Whether that suffices for your question is your decision"),
+    ],
+)
+def test_what_the_file_gives_is_told(question: str, words: str) -> None:
+    assert words in topics.told(GIVEN, question)
+
+
+def test_a_contrast_agent_is_no_fault_where_the_header_is_silent() -> None:
+    assert "does not give whether a contrast agent was used" in topics.told(NOISY, "Was contrast given?")
+
+
+def test_focus_is_lost_where_a_defocus_was_found() -> None:
+    fundus = assessments.assessed(
+        1.6, (assessments.finding("defocus", 2.2, "fundus"),), modality=Recognised("fundus", "header", 1.0),
+        anatomy=Recognised("retina", "header", 1.0),
+    )  # fmt: skip
+    for question in ("Is it in focus?", "Is it well focused?", "Is the image in focus?"):
+        assert topics.told(fundus, question).startswith("No: moderate defocus")
+    sharp = replace(fundus, findings=())
+    assert topics.told(sharp, "Is it in focus?").startswith("Yes: no defocus")
+
+
+def test_the_view_is_the_headers() -> None:
+    chest = assessments.assessed(3.0, modality=Recognised("xray", "header", 1.0), acquisition_fields={"view": "PA"})
+    assert topics.told(chest, "Is it AP or PA?") == "The file gives: PA view."

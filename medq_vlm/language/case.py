@@ -16,12 +16,13 @@ ASKING = (
     "what whats which is was the a this it its of in on how much many high low big large are there used here "
     "image scan give tell show me and normal that value level number for you did measured expected ok okay "
     "ct mr x-ray pet ultrasound head chest abdomen range within limits outside usual typical acceptable "
-    "please mean means does good bad exactly current now your were set settings parameters "
+    "please mean means does good bad exactly current now your were set settings parameters should be "
 )
 FILLER = frozenset(ASKING.split())  # words that ask for a number and nothing more
 # what people call a measured number -> its name in the result
 MEASURES = {
-    "noise_sd": ("noise sd", "noise level", "noise value", "standard deviation", "sd", "hu is the noise", "noise in hu",
+    "noise_sd": ("noise sd", "noise standard deviation", "noise level", "noise value", "standard deviation", "sd",
+                 "hu is the noise", "noise in hu",
                  "noise level in numbers", "noise"),
     "snr": ("snr", "signal-to-noise", "signal to noise"),
     "cnr": ("cnr", "contrast-to-noise", "contrast to noise"),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from medq_vlm import vocab
+from medq_vlm.language.guard import polished
 from medq_vlm.language.line import Line
 from medq_vlm.language.prompt import SIMILAR
 from medq_vlm.schema import Assessment
+
+AGAINST = re.compile(r"(is better by [\d.]+(?: points?)? )\((\d\.\d) against (\d\.\d)\)")
 
 
 def not_comparable(first: Assessment, second: Assessment, names: tuple[str, str] = ("the first", "the second")) -> str:
@@ -32,6 +37,16 @@ def without_findings(a: Line, b: Line) -> str:
         return f"Both are of similar quality ({scores}), and no single degradation stands out in either."
     better = f"Image {'A' if gap > 0 else 'B'} is better by {abs(gap):.1f} ({scores})"
     return f"{better}; no single degradation stands out in either, so the scores are of the images as a whole."
+
+
+def better_first(sentence: str) -> str:
+    """ "B is better by 0.4 (2.6 against 3.0)" reads as if B had 2.6: the better one's score stands first."""
+
+    def ordered(match: re.Match[str]) -> str:
+        low, high = sorted((match.group(2), match.group(3)), key=float)
+        return f"{match.group(1)}({high} against {low})"
+
+    return AGAINST.sub(ordered, polished(sentence))
 
 
 def certainty(first: Assessment, second: Assessment) -> str:

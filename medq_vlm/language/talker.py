@@ -211,7 +211,9 @@ class Talker:
         decoder.read(prompt.turn(prompt.COMPARE, [prompt.pair_note(*pair)]))
         modalities = (a.modality, b.modality)
         check = Check(
-            partial(guard.pair_contradiction, pair=pair, modalities=modalities), guard.pair_replacement(*pair)
+            partial(guard.pair_contradiction, pair=pair, modalities=modalities),
+            guard.pair_replacement(*pair),
+            pairs.better_first,
         )
         yield from self._sentences(decoder, check, LONGEST_ANSWER, stop)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from medq_vlm.language import facts, itself, limits, weighing
+from medq_vlm.language import facts, given, itself, limits, weighing
 from medq_vlm.language.case import Case
 from medq_vlm.language.guard import polished
 from medq_vlm.schema import Assessment
@@ -54,6 +54,25 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"(?:(?:repeat|say) (?:that|your answer|yourself|the answer)(?: again| once more)?|say again|pardon"
           r"|come again)", facts.again, True),
     Topic(r"^(?:but )?(?:the|your|its) score (?:says|is|was) \d", facts.claimed_score, but=r"^what"),
+    Topic(r"^(?:is|was|were|did|has|any|what|which|with)\b.*\bcontrast (?:agent|medium|media)\b"
+          r"|\b(?:was|is|were) (?:any |iv |a )?contrast (?:agent )?(?:given|used"
+          r"|administered|injected)\b|^(?:is|was) (?:it|this|that|the \w+) (?:done |made )?(?:with|without)(?: iv)?"
+          r" contrast$|\b(?:contrast|non-?contrast)[ -]?enhanced\b", given.contrast_agent,
+          but=r"\b(?:help\w*|better|improve\w*|should|would|more|dose|reaction|allerg\w*|kidney\w*|safe|give"
+          r"|need\w*|metformin|egfr|creatinine|why|how|when|which|phase|timing)\b"),
+    Topic(r"^(?:what|which) (?:(?:kind|type|sort) of )?(?:mr |mri |pulse )?sequence\b", given.sequence,
+          but=r"\b(?:better|should|would|recommend|use next)\b"),
+    Topic(r"\b(?:ap or pa|pa or ap|frontal or lateral|lateral or frontal)\b|^(?:what|which) (?:view|projection)\b",
+          given.view),
+    Topic(r"^(?:is|was) (?:it|this|that|the (?:image|picture|photo\w*|retina|slide|scan))(?: image| picture)?"
+          r"(?: in|(?: well| properly| correctly| sharply| really)?)?(?: good| sharp)? focus(?:s?ed)?$", given.focus),
+    Topic(rf"^how (?:sure|certain|confident) are you (?:that )?(?:it|this|that)(?: image| scan)? is (?:a |an |the )?"
+          rf"(?:{ORGAN}|ct|mr|mri|pet|x-?ray|radiograph|ultrasound|mammogram)\b", facts.anatomy),
+    Topic(r"\b(?:sharpness|contrast|noise|exposure|coverage|artefacts?) (?:partial )?scores?\b|\bpartial scores?\b",
+          given.attribute, but=r"\b(?:why|how|change|raise|if|or)\b"),
+    Topic(r"^(?:is|was|are|were)\b.*\d", given.checked, but=r"\b(?:score|of 4|cm|lesion\w*|nodule\w*|mass)\b"),
+    Topic(r"^(?:can|could|may) (?:i|we) use (?:it|this|that)(?: image| scan)? (?:for|to) ", facts.fitness,
+          but=r"\b(?:train\w*|he|she|patient|treat\w*|surgery|legal|court|teach\w*|report|log)\b"),
     Topic(r"\bscore(?: of)? [0-4](?:\.\d)? mean|\bmeans? a score of|(?:what does|explain|how does) " + THE +
           r"(?:score|scale|number) (?:mean|work)|\bscore\b.* what it means|what (?:does|do) " + THE + r"scores? mean",
           facts.scale),

@@ -133,7 +133,12 @@ def draw(c: Chance, size: int) -> ImageSample:
         "head": (500.0, 2500.0) if bony else (40.0, 80.0),
         "chest": (40.0, 400.0) if c.toss(0.5) else (-600.0, 1500.0),
     }.get(anatomy or "", (50.0, 400.0))
-    fields: dict[str, str | float] = {"kvp": float(kvp), "mas": float(mas), "slice_mm": thickness, "kernel": kernel}
+    fields: dict[str, str | float] = {
+        "kvp": float(kvp),
+        "exposure_mas": float(mas),
+        "slice_thickness_mm": thickness,
+        "kernel": kernel,
+    }
     spacing = fov_mm / min(height, width)
     return sample(
         pixels, "ct", anatomy, fields, sentence, (thickness, spacing, spacing), "HU", "axial", window, bits=12

@@ -79,7 +79,7 @@ def draw(c: Chance, size: int) -> ImageSample:
     pixels = np.round((1 - tone if inverted else tone) * scale)
     kvp, mas, dx = c.choose((26, 28, 29, 31)), c.choose((60, 90, 110)), 240.0 / height
     view = "MLO" if oblique else "CC"
-    fields: dict[str, str | float] = {"kvp": float(kvp), "mas": float(mas), "view": view}
+    fields: dict[str, str | float] = {"kvp": float(kvp), "exposure_mas": float(mas), "view": view}
     return sample(
         pixels, "mammography", "breast", fields, f"Mammogram, {view} view, {kvp} kVp, {mas} mAs", (None, dx, dx),
         view=view, inverted=inverted, bits=8 if scale == 255 else 12,

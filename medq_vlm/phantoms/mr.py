@@ -90,7 +90,11 @@ def draw(c: Chance, size: int) -> ImageSample:
     )
     plane = {"sagittal": "sagittal", "coronal": "coronal", "spine": "sagittal", "knee": "sagittal"}.get(layout, "axial")
     fov_mm = {"head": 230.0, "spine": 300.0, "heart": 340.0, "knee": 160.0}.get(layout, 300.0) * c.between(0.95, 1.1)
-    fields: dict[str, str | float] = {"field_strength_t": field_t, "weighting": weighting, "slice_mm": thickness}
+    fields: dict[str, str | float] = {
+        "field_strength_t": field_t,
+        "weighting": weighting,
+        "slice_thickness_mm": thickness,
+    }
     sentence = f"{place} MR, {weighting}-weighted, {plane}, {field_t} T, {thickness} mm slices"
     spacing = fov_mm / min(height, width)
     return sample(pixels, "mr", anatomy, fields, sentence, (thickness, spacing, spacing), view=plane, bits=12)

@@ -359,7 +359,7 @@ def draw(c: Chance, size: int) -> ImageSample:
     view = {"chest": "PA" if c.toss(0.6) else "AP"}.get(layout, "AP")
     kvp, mas, dx = c.choose((55, 70, 81, 110, 125)), c.choose((2, 4, 8, 16)), 400.0 / size * c.between(0.8, 1.0)
     place = {"limb": "Limb", "hand": "Hand", "abstract": "Body"}.get(layout, layout.capitalize())
-    fields: dict[str, str | float] = {"kvp": float(kvp), "mas": float(mas), "view": view}
+    fields: dict[str, str | float] = {"kvp": float(kvp), "exposure_mas": float(mas), "view": view}
     sentence = f"{place} radiograph, {view} view, {kvp} kVp, {mas} mAs"
     return sample(
         pixels,
