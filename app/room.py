@@ -75,13 +75,13 @@ class Room:
     def assess(self, study: Study, description: str | None = None) -> Iterator[Step]:
         """Assess a study and keep the result. A description is cut to a sane length; None or "" keeps the header's.
 
-        The anatomy is what a person chose, else what the words of a new description name, else the header's.
+        The anatomy is what a person chose, else the header's, else what the words of a new description name.
         """
         anatomy = study.anatomy
         if description is not None:
             description = clean(description)[:LONGEST_DESCRIPTION] or study.sample.acquisition
             if description != study.sample.acquisition:
-                anatomy = anatomy or terms.anatomy_in(description)
+                anatomy = anatomy or (None if study.sample.anatomy else terms.anatomy_in(description))
         stop = study.fresh_stop()
         study.state, study.problem = "assessing", ""
         try:

@@ -73,6 +73,11 @@ class ImageSample:
         out = replace(self, anatomy=anatomy or self.anatomy)
         if modality not in (None, self.modality):
             out = replace(out, modality=modality, modality_from="user")
+        for said, own in ((out.modality, self.modality), (out.anatomy, self.anatomy)):
+            if said and own and said != own:
+                names = [vocab.MODALITY_NAMES.get(word, word) for word in (own, said)]
+                note = f"The file says {names[0]}, and the image is assessed as {names[1]}, as the user says."
+                out = replace(out, warnings=(*out.warnings, note))
         if acquisition not in (None, self.acquisition):
             out = replace(out, acquisition=acquisition or "", acquisition_from="user")
         return out

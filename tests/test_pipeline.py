@@ -236,6 +236,16 @@ def test_a_colour_photograph_is_no_radiograph_whoever_says_so(medq: MedQ) -> Non
         assert not told.assessable and "in many colours, and X-ray images are grey" in told.reason
 
 
+def test_what_a_user_says_against_the_file_is_told_and_compared_with_nothing_in_other_units(
+    medq: MedQ, head: ImageSample
+) -> None:
+    told = medq.assess_sample(replace(head, anatomy="chest").told("mr", "abdomen"))
+    assert "The file says CT, and the image is assessed as MR, as the user says." in told.warnings
+    assert "The file says chest, and the image is assessed as abdomen, as the user says." in told.warnings
+    assert not [one for one in told.evidence if one.unit == "HU" and one.expected]
+    assert head.told("ct").warnings == head.warnings and head.told("ct").modality_from == "header"
+
+
 def test_changed_weights_are_refused(tmp_path: Path) -> None:
     source = checkpoint.preset_folder("nano")
     for name in (checkpoint.META_FILE, checkpoint.WEIGHTS_FILE, checkpoint.VOLUME_FILE):

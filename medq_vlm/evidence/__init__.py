@@ -174,6 +174,8 @@ def _stamp(name: str, value: float, words: str, unit: str, known_spacing: bool) 
         shown = "px"
     if (" HU" in words and unit != "HU") or (" mm" in words and name == "edge_width" and shown != "mm"):
         words = ""  # a range in another unit would mislead
+    if shown == "HU" and " HU" not in words:
+        words = ""  # of another modality, in shares of the range
     if " px" in words and shown != "px":
         words = ""
     return Measurement(name, value, shown, row.better, words, row.source)
