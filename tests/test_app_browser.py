@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ from selenium.common.exceptions import NoAlertPresentException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from medq_vlm.io import load
 from medq_vlm.io.examples import CT_HEAD, example
 from medq_vlm.io.write import write
 from medq_vlm.phantoms import phantom, phantom_volume
@@ -141,6 +144,29 @@ def test_a_volume_scrolls_and_finds_its_worst_slice(opened: Driver, tmp_path: Pa
     worst = opened.execute_script("return document.querySelector('[data-viewer=main] .mq-strip .worst').dataset.slice")
     opened.find_element(By.CSS_SELECTOR, "[data-viewer=main] [data-worst]").click()
     until(opened, f"{here} === '{worst}'")
+
+
+def test_the_value_under_a_resting_cursor_is_that_of_the_slice_shown(opened: Driver, tmp_path: Path) -> None:
+    path = tmp_path / "volume.nii.gz"
+    write(phantom_volume("ct", seed=1, slices=SLICES, size=96), path)  # as it is open
+    (volume,) = load(path)
+    webdriver.ActionChains(opened).move_to_element(stage(opened)).move_by_offset(9, 9).perform()
+    for key, index in ((Keys.HOME, 0), (Keys.END, SLICES - 1)):
+        stage(opened).send_keys(key)
+        until(opened, f"document.querySelector('[data-viewer=main]').dataset.shown.endsWith(':{index}')")
+        until(opened, "document.querySelector('[data-viewer=main] .mq-corner.br').textContent.includes('HU')")
+        x, y, value = map(float, re.findall(r"-?[\d.]+", corner(opened, "br")))
+        assert value == pytest.approx(float(volume.pixels[index, int(y), int(x)]), abs=0.51)
+
+
+def test_the_image_keeps_its_height_where_no_panel_stands_beside_it(opened: Driver) -> None:
+    height = "document.querySelector('[data-viewer=main] .mq-stage').clientHeight"
+    before = opened.execute_script(f"return {height}")
+    tab(opened, "Chat")
+    until(opened, "document.querySelector('#mq-chat').clientWidth > 0")
+    time.sleep(0.5)  # heights follow a moment after
+    assert opened.execute_script(f"return {height}") > 0.8 * before
+    tab(opened, "Read")
 
 
 def test_it_compares_with_synchronised_scroll(opened: Driver, tmp_path: Path) -> None:
