@@ -99,4 +99,5 @@ def _score_change(first: float | None, second: float | None) -> str:
 def _change(first: float | None, second: float | None, least: float) -> str:
     if first is None or second is None or abs(second - first) < least:
         return ""
-    return f"{second - first:+.1f}" if least < 1 else f"{second - first:+.0f}"
+    # of what is shown: a reader takes the difference of the page's own figures
+    return f"{second - first:+.1f}" if least < 1 else f"{round(second) - round(first):+d}"

@@ -117,8 +117,7 @@ def _finding(number: int, finding: Finding, review: Review) -> str:
             *((name, _e(content.capital(value))) for name, value in
               (("Cause", finding.cause), ("Impact", finding.impact), ("Remedy", finding.remedy)))]  # fmt: skip
     details = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows if value)
-    doubt = "possible " if finding.confidence < 0.5 else ""
-    name = _e(content.capital(doubt + vocab.KIND[finding.kind].plain))
+    name = _e(content.finding_name(finding))
     return (
         f'<article class="mq-finding {finding.severity}" data-kind="{finding.kind}">'
         f'<button type="button" class="mq-head" data-finding="{number - 1}" aria-expanded="{str(number == 1).lower()}" '

@@ -70,7 +70,8 @@ def notes(scored: Sequence[SliceScores]) -> tuple[str, ...]:
     """A sentence where slices were held back: some of a volume leave the whole its own verdict."""
     count = sum(s.doubtful for s in scored)
     if 0 < count < len(scored):
-        return (f"It is not certain that {count} of {len(scored)} slices show a medical image: each is {SETTLED}",)
+        shows = "shows" if count == 1 else "show"
+        return (f"It is not certain that {count} of {len(scored)} slices {shows} a medical image: each is {SETTLED}",)
     return (HELD_BACK,) if count else ()
 
 

@@ -197,7 +197,7 @@ def test_a_volume_with_doubtful_slices_is_not_called_usable_at_best() -> None:
     clear, doubtful = SimpleNamespace(doubtful=False), SimpleNamespace(doubtful=True)
     assert notes([clear]) == () and notes([doubtful, doubtful]) == (HELD_BACK,)
     (told,) = notes([clear, doubtful, clear])
-    assert told.startswith("It is not certain that 1 of 3 slices show a medical image: each is called usable at best")
+    assert told.startswith("It is not certain that 1 of 3 slices shows a medical image: each is called usable at best")
 
 
 def test_a_doubtful_image_is_held_back_until_its_file_says_what_it_is() -> None:

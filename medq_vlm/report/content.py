@@ -164,6 +164,12 @@ def hides_lesions(assessment: Assessment) -> bool:
     return hidden or assessment.verdict == "reject"
 
 
+def finding_name(finding: Finding) -> str:
+    """E.g. "Low-dose noise", "Possible low-dose noise" below half confidence."""
+    doubt = "possible " if finding.confidence < 0.5 else ""
+    return capital(doubt + vocab.KIND[finding.kind].plain)
+
+
 def shown_findings(assessment: Assessment) -> list[Finding]:
     """Findings in report order: the most severe first."""
     return sorted(assessment.findings, key=lambda finding: -finding.severity_value)

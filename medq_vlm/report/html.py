@@ -150,7 +150,7 @@ def _finding(number: int, finding: Finding) -> str:
     code = f"{finding.code['scheme']} {finding.code['value']}"
     return (
         f'<tr><td class="name"><span class="number">{number}</span>'
-        f"<strong>{_e(content.capital(vocab.KIND[finding.kind].plain))}</strong>"
+        f"<strong>{_e(content.finding_name(finding))}</strong>"
         f'<div class="severity {finding.severity}">{blocks} {_e(finding.severity)} '
         f"({finding.severity_value:.1f} of 4)</div>"
         f'<div class="fine">Confidence {content.percent(finding.confidence)}<br>Code {_e(code)}</div></td>'

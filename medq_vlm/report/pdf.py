@@ -295,7 +295,7 @@ def _finding(pdf: _Report, number: int, finding: Finding) -> None:
     pdf.set_y(top + 1)
     write(pdf, str(number), 8.5, MARGIN, 6, style="B")
     pdf.set_y(top + 1)
-    write(pdf, content.capital(vocab.KIND[finding.kind].plain), 8.5, MARGIN + 6, label - 8, style="B")
+    write(pdf, content.finding_name(finding), 8.5, MARGIN + 6, label - 8, style="B")
     level = vocab.SEVERITIES.index(finding.severity)
     pdf_charts.severity_blocks(pdf, MARGIN + 6, pdf.get_y() + 1, level, finding.severity)
     write(pdf, f"{finding.severity} ({finding.severity_value:.1f} of 4)", 7.5, MARGIN + 19, label - 20)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 
-from medq_vlm import vocab
 from medq_vlm.report import content
 from medq_vlm.schema import Assessment, Finding
 
@@ -55,7 +54,7 @@ def _findings(assessment: Assessment, width: int) -> list[str]:
 
 
 def _finding(index: int, finding: Finding, width: int) -> list[str]:
-    title = f"{content.capital(vocab.KIND[finding.kind].plain)}: {finding.severity}"
+    title = f"{content.finding_name(finding)}: {finding.severity}"
     lines = _wrap(
         f"{title} ({finding.severity_value:.1f} of 4), confidence {content.percent(finding.confidence)}",
         width,
