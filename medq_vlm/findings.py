@@ -54,6 +54,20 @@ def limited(attributes: dict[str, float], found: Sequence[Finding]) -> dict[str,
     return {name: min(value, 1.0 - worst[name] / 4.0) for name, value in attributes.items()}
 
 
+def contradicted(measured: Sequence[Measurement], verdict: str | None) -> tuple[str, ...]:
+    """A sentence where CT noise in HU lies far beyond its range and the verdict is good all the same.
+
+    Only of HU: in shares of the range a texture of the anatomy measures as noise, on clean MR too.
+    """
+    noise = next((one for one in measured if one.name == "noise_sd" and one.unit == "HU" and one.far), None)
+    if verdict != "good" or noise is None or noise.times_bound is None:
+        return ()
+    return (
+        f"The noise SD of {noise.value:.3g} HU is {noise.times_bound:.1f} times what is expected of a good image: "
+        "look at the noise before you rely on the verdict.",
+    )
+
+
 def _finding(
     location: Location, scored: Sequence[SliceScores], severities: np.ndarray, kind: str, level: float,
     measured: Sequence[Measurement], modality: str,

@@ -284,6 +284,8 @@ class MedQ:
         if able:
             heat = partial(self.heat, sample, read=encoded.read)
             found = findings.collect(sample, heat, best, encoded.stack.apart, measured, str(modality.value))
+        verdict = vocab.verdict_word(score) if able else None
+        noted = self._notes(encoded) if able else ()
         result = Assessment(
             source={"path": sample.path, "sha256": sample.sha256, "slices": sample.slices},
             modality=modality,
@@ -294,7 +296,7 @@ class MedQ:
             score_interval=around(score, half) if able else None,
             score_distribution=tuple(float(v) for v in distribution) if able else (),
             percentile=_percentile(score, calibration.reference.get(str(modality.value))) if able else None,
-            verdict=vocab.verdict_word(score) if able else None,
+            verdict=verdict,
             assessable=able,
             reason="" if able else scored[0].reason,
             reject_probability=float(distribution[BINS < vocab.USABLE_FROM].sum()) if able else None,
@@ -302,7 +304,7 @@ class MedQ:
             findings=found,
             slices=rows(scored, weights) if able else (),
             evidence=measured,
-            warnings=sample.warnings + (self._notes(encoded) if able else ()),
+            warnings=sample.warnings + noted + findings.contradicted(measured, verdict),
             description="",
             model=self.identity,
             created=datetime.now(UTC).isoformat(timespec="seconds"),

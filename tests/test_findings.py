@@ -1,10 +1,12 @@
 """Findings: which measurements stand as their evidence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from medq_vlm.evidence import expected_for
-from medq_vlm.findings import collect, limited
+from medq_vlm.findings import collect, contradicted, limited
 from medq_vlm.schema import ImageSample, Measurement
 from medq_vlm.slice_scores import SliceScores
 from tests.assessments import finding
@@ -40,6 +42,14 @@ def test_the_evidence_that_tells_most_stands_first() -> None:
         measures = (measured("blur_anisotropy", 9.0 if streaks < 0.5 else 1.0), measured("streak_energy", streaks))
         (found,) = collect(sample, lambda s, k: np.zeros((64, 64)), [scores], np.zeros(0, int), measures, "ct")
         assert found.evidence[0].name == first
+
+
+def test_noise_far_beyond_its_range_speaks_against_a_good_verdict() -> None:
+    loud = Measurement("noise_sd", 26.0, "HU", "lower", "<= 10 HU (head, 1 to 5 mm)")
+    (told,) = contradicted([loud], "good")
+    assert "26 HU is 2.6 times what is expected" in told
+    assert not contradicted([loud], "usable") and not contradicted([replace(loud, value=12.0)], "good")
+    assert not contradicted([replace(loud, unit="range", expected="<= 0.06")], "good")
 
 
 def test_a_partial_score_is_no_better_than_its_findings_leave() -> None:
