@@ -316,7 +316,8 @@ class MedQ:
     def _notes(self, encoded: EncodedImage) -> tuple[str, ...]:
         """What stands out among the slices, and what the acquisition description changed."""
         told = stack.warnings(encoded.sample, encoded.stack, encoded.able)
-        return told + notes(encoded.able) + purpose.note(encoded.able, encoded.stack.weights.tolist())
+        told += notes(encoded.able) + purpose.contradictions(encoded.sample)
+        return told + purpose.note(encoded.able, encoded.stack.weights.tolist())
 
 
 def _values(sample: ImageSample, index: int, modality: str | None) -> dict[str, float]:

@@ -14,6 +14,8 @@ from medq_vlm.degrade.sample import degrade_sample
 from medq_vlm.io.examples import CT_HEAD, CT_SMALL, example
 from medq_vlm.phantoms import phantom
 from medq_vlm.pipeline import MedQ
+from medq_vlm.purpose import contradictions
+from medq_vlm.schema import ImageSample
 from medq_vlm.slice_scores import SliceScores
 
 USUAL = dict.fromkeys(vocab.ATTRIBUTES, 1.0)
@@ -98,3 +100,22 @@ def test_the_same_noise_is_forgiven_a_screening_and_not_a_staging_as_the_readme_
     screening, staging = said["Ultra-low-dose lung screening"], said["Liver lesion staging"]
     assert screening[:2] == (near(2.8), "good") and "low noise and sharpness matter less than usual" in screening[2]
     assert staging[:2] == (near(2.2), "usable") and "low noise, sharpness and contrast matter more" in staging[2]
+
+
+@pytest.mark.parametrize(
+    ("description", "told"),
+    [
+        ("Head CT, low dose, 80 kVp", ["The description says 80 kVp, and the header 120."]),
+        ("Head CT, 120 kV, 5 mm slices", []),
+        ("Knee MR, 3 T", ["The description speaks of MR, and the image is assessed as CT."]),
+        ("PET-CT of the head", []),
+        ("liver lesion staging", []),
+        ("1.2.3 kVp", []),
+    ],
+)
+def test_a_description_that_contradicts_the_header_is_told(description: str, told: list[str]) -> None:
+    fields: dict[str, str | float] = {"kvp": 120.0, "slice_thickness_mm": 5.0}
+    sample = ImageSample(np.zeros((1, 64, 64), np.float32), modality="ct", acquisition="Head CT, 120 kVp",
+                         acquisition_fields=fields)  # fmt: skip
+    assert list(contradictions(sample.told(acquisition=description))) == told
+    assert contradictions(replace(sample, acquisition="Head CT, 80 kVp")) == ()  # the header's own words
