@@ -120,6 +120,9 @@ def summary(done: Sequence[Told]) -> dict[str, Estimate]:
         none = [row for row in done if row.trial.fault == "none"]
         share(f"{label}: found", there, [bool(getattr(r.trial, flag)[places(r)].any()) for r in there])
         share(f"{label}: first named", there, [bool(getattr(r.trial, flag)[places(r)[:1]].any()) for r in there])
+        if flag == "moved":
+            named = [set(places(r).tolist()) == set(np.flatnonzero(r.trial.moved).tolist()) for r in there]
+            share(f"{label}: all of them named, and no others", there, named)
         share(f"{label}: blamed in an untouched volume", none, [bool(len(places(r))) for r in none])
     names = np.array([row.trial.name for row in done])
     labels = np.array([row.trial.label for row in done])

@@ -11,7 +11,7 @@ import numpy as np
 from medq_vlm import vocab
 from medq_vlm.checkpoint import Volume
 from medq_vlm.encoder.volume import read, slice_row
-from medq_vlm.evidence import neighbours
+from medq_vlm.evidence import displaced, neighbours
 from medq_vlm.outliers import FEWEST, outliers
 from medq_vlm.schema import ImageSample
 from medq_vlm.slice_scores import SliceScores
@@ -30,7 +30,7 @@ class Stack:
     apart: np.ndarray  # much worse than their neighbours, worst first
     gaps: np.ndarray  # slices are missing behind these, most probable first
     moved: np.ndarray  # displaced against their neighbours, in their order
-    beside_px: np.ndarray  # (S,) how far each slice lies beside its neighbours
+    beside_px: np.ndarray  # (S,) how far each slice lies beside its neighbours, of those displaced
 
 
 def look(sample: ImageSample, scored: Sequence[SliceScores], volume: Volume | None) -> Stack:
@@ -51,9 +51,8 @@ def look(sample: ImageSample, scored: Sequence[SliceScores], volume: Volume | No
     steps = near.steps & (int(near.steps.sum()) >= LEAST_STEPS)
     behind = np.append(steps, False)
     either = behind | np.insert(steps, 0, False)
-    return Stack(
-        out.attention.double().numpy(), apart, gaps[behind[gaps]], np.sort(moved[either[moved]]), near.beside_px
-    )
+    aside = displaced.localise(moved[either[moved]], near)
+    return Stack(out.attention.double().numpy(), apart, gaps[behind[gaps]], aside.places, aside.by_px)
 
 
 def compared(sample: ImageSample, indices: Sequence[int]) -> neighbours.Neighbours:

@@ -15,11 +15,17 @@ from medq_vlm import cli, vocab
 from medq_vlm.evidence import MEASURES
 from medq_vlm.io.examples import CT_HEAD, example
 from medq_vlm.io.originals import referable
-from medq_vlm.report.sr import ASSESSMENT, FINDING, RATING, SEVERITY, VERDICTS, _measure, to_sr
+from medq_vlm.report import codes
+from medq_vlm.report.codes import ASSESSMENT, FINDING, RATING, SEVERITY, VERDICTS
+from medq_vlm.report.sr import to_sr
 from medq_vlm.schema import Location, Measurement, MedQError
 from tests.assessments import FIVE, NOISE, assessed, refused
 
 NAME = "ZQXNAME"  # one component: highdicom would warn of it, in a sentence that holds it
+
+
+def concept(code: codes.Code) -> sr.CodedConcept:
+    return sr.CodedConcept(*code)
 
 
 def header(**tags: object) -> Dataset:
@@ -39,21 +45,21 @@ def groups(data: bytes) -> list[Dataset]:
 def test_score_verdict_and_measures_stand_in_the_report() -> None:
     result = assessed(1.7, FIVE)
     whole = groups(to_sr(result, [header()]))[0]
-    (rating,) = whole.get_measurements(name=RATING)
+    (rating,) = whole.get_measurements(name=concept(RATING))
     assert float(rating.value) == pytest.approx(1.7)
-    (noise,) = whole.get_measurements(name=_measure(result.evidence[0]))
+    (noise,) = whole.get_measurements(name=concept(codes.measure(result.evidence[0])))
     assert (float(noise.value), noise.unit.value) == (41.2, "[hnsf'U]")
-    (verdict,) = whole.get_qualitative_evaluations(name=ASSESSMENT)
-    assert verdict.value == VERDICTS["usable"]
+    (verdict,) = whole.get_qualitative_evaluations(name=concept(ASSESSMENT))
+    assert verdict.value == concept(VERDICTS["usable"])
 
 
 def test_each_finding_has_its_code_severity_and_in_one_image_its_place() -> None:
     result = assessed(1.7, (NOISE,))
     _, placed = groups(to_sr(result, [header()]))
     assert placed.roi.value.min(axis=0).tolist() == [20, 30] and placed.roi.value.max(axis=0).tolist() == [90, 70]
-    (found,) = placed.get_qualitative_evaluations(name=FINDING)
+    (found,) = placed.get_qualitative_evaluations(name=concept(FINDING))
     assert (found.value.scheme_designator, found.value.value) == (NOISE.code["scheme"], NOISE.code["value"])
-    (severity,) = placed.get_qualitative_evaluations(name=SEVERITY)
+    (severity,) = placed.get_qualitative_evaluations(name=concept(SEVERITY))
     assert severity.value.meaning.lower() == NOISE.severity
     two = [header(), header(SOPInstanceUID="1.2.3.4")]
     everywhere = groups(to_sr(result, two))
@@ -92,8 +98,8 @@ def test_what_has_no_score_or_no_study_is_refused() -> None:
 
 
 def test_every_code_of_our_own_fits_and_is_one_thing() -> None:
-    codes = [_measure(Measurement(one.name, 1.0, "", "")).value for one in MEASURES]
-    assert len(set(codes)) == len(codes) and all(len(code) <= 16 for code in codes)
+    own = [codes.measure(Measurement(one.name, 1.0, "", "")).value for one in MEASURES]
+    assert len(set(own)) == len(own) and all(len(code) <= 16 for code in own)
     assert all(len(kind.code[1]) <= 16 and len(kind.code[2]) <= 64 for kind in vocab.KINDS)
 
 

@@ -44,6 +44,7 @@ class Neighbours:
     table: np.ndarray  # (S, len(MEASURES)) float32, about 0 to 1, 0 where nothing can be said
     beside_px: np.ndarray  # (S,) how far a slice lies beside the line of its two neighbours, native pixels
     steps: np.ndarray  # (S - 1,) bool: the step was compared
+    jumps_px: np.ndarray  # (S - 1, 2) rows and columns that a step lies beside the usual one, native pixels
 
 
 def measure(pixels: np.ndarray, unit: str, bits: int | None = None, together: Sequence[bool] = ()) -> Neighbours:
@@ -54,8 +55,9 @@ def measure(pixels: np.ndarray, unit: str, bits: int | None = None, together: Se
     """
     count = len(pixels)
     nothing = Neighbours(
-        np.zeros((count, len(MEASURES)), np.float32), np.zeros(count), np.zeros(max(0, count - 1), bool)
-    )
+        np.zeros((count, len(MEASURES)), np.float32), np.zeros(count), np.zeros(max(0, count - 1), bool),
+        np.zeros((max(0, count - 1), 2)),
+    )  # fmt: skip
     if count < FEWEST or min(pixels.shape[1:3]) < 2 * FEWEST:
         return nothing
     planes, factor = _planes(pixels, unit, bits)
@@ -65,10 +67,11 @@ def measure(pixels: np.ndarray, unit: str, bits: int | None = None, together: Se
     steps = np.diff(seen) == 1
     if len(together):
         steps &= np.array([bool(together[i]) for i in seen[:-1]])
-    table, beside = _table(planes[seen], steps)
+    table, beside, jumps = _table(planes[seen], steps)
     nothing.table[seen] = table
     nothing.beside_px[seen] = beside * factor
     nothing.steps[seen[:-1]] = steps
+    nothing.jumps_px[seen[:-1]] = jumps * factor
     return nothing
 
 
@@ -82,8 +85,11 @@ def _planes(pixels: np.ndarray, unit: str, bits: int | None) -> tuple[np.ndarray
     return blocks.reshape(-1, h, factor, w, factor).mean((2, 4)), factor  # S h f w f -> S h w
 
 
-def _table(planes: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """MEASURES of planes (S, h, w), and how far each lies beside its neighbours, in their pixels (S,)."""
+def _table(planes: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """MEASURES of planes (S, h, w), how far each lies beside its neighbours (S,) and each step beside the usual one.
+
+    Both in pixels of the planes, the last (S - 1, 2) rows and columns.
+    """
     n = len(planes)
     smooth = ndimage.gaussian_filter(planes, (0, FINE_PX, FINE_PX))
     shift, like = _registered(smooth - ndimage.gaussian_filter(planes, (0, COARSE_PX, COARSE_PX)))
@@ -106,7 +112,7 @@ def _table(planes: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarra
     table[:, 8] = _against(beside, _usual(beside) + 0.1)
     both = np.minimum(np.diagonal(level, 1)[:-1], np.diagonal(level, 1)[1:])
     table[1:-1, 9] = _against(both, np.diagonal(level, 2) + 1e-5) * (steps[:-1] & steps[1:])
-    return table, beside
+    return table, beside, off
 
 
 def _registered(band: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,36 +15,9 @@ from highdicom import UID, sr
 from highdicom.sr import CodedConcept
 
 from medq_vlm import __version__, vocab
-from medq_vlm.report import content
-from medq_vlm.schema import Assessment, Finding, Measurement, MedQError
+from medq_vlm.report import codes, content
+from medq_vlm.schema import Assessment, Finding, MedQError
 
-OWN = "99MEDQ"  # the private coding scheme
-RATING = CodedConcept("111029", "DCM", "Image Quality Rating")
-ASSESSMENT = CodedConcept("111050", "DCM", "Quality Assessment")
-FINDING = CodedConcept("111052", "DCM", "Quality Finding")
-VERDICTS = {  # CID 6044
-    "reject": CodedConcept("111235", "DCM", "Unusable - Quality Renders Image Unusable"),
-    "usable": CodedConcept("111236", "DCM", "Usable - Does not meet the quality control standard"),
-    "good": CodedConcept("111237", "DCM", "Usable - Meets the quality control standard"),
-}
-SEVERITY = CodedConcept("246112005", "SCT", "Severity")
-SEVERITIES = {
-    "mild": CodedConcept("255604002", "SCT", "Mild"),
-    "moderate": CodedConcept("6736007", "SCT", "Moderate"),
-    "severe": CodedConcept("24484000", "SCT", "Severe"),
-}
-REJECTABLE = CodedConcept("REJECTP", OWN, "Probability of reject")
-DEGREE = CodedConcept("SEVERITY", OWN, "Severity, 0 to 4")
-PROCEDURE = CodedConcept("363679005", "SCT", "Imaging")
-FAMILY = CodedConcept("123109", "DCM", "Artificial Intelligence")
-UNITS = {
-    "HU": CodedConcept("[hnsf'U]", "UCUM", "Hounsfield unit"),
-    "mm": CodedConcept("mm", "UCUM", "mm"),
-    "px": CodedConcept("{pixels}", "UCUM", "pixels"),
-    "degrees": CodedConcept("deg", "UCUM", "degree"),
-    "dB": CodedConcept("dB", "UCUM", "decibel"),
-}
-ONE = CodedConcept("1", "UCUM", "no units")
 SERIES_DESCRIPTION = "MedQ image quality"
 
 
@@ -68,7 +41,7 @@ def _document(assessment: Assessment, evidence: Sequence[Any]) -> bytes:
         f"MedQ {content.clean(assessment.model['name'])}",
         __version__,
         [f"weights SHA-256 {assessment.model['sha256']}"],
-        FAMILY,
+        _concept(codes.FAMILY),
     )
     findings = enumerate(content.shown_findings(assessment), start=1)
     groups = [
@@ -78,7 +51,7 @@ def _document(assessment: Assessment, evidence: Sequence[Any]) -> bytes:
     device = sr.DeviceObserverIdentifyingAttributes(UID(), "MedQ-VLM", "MedQ", assessment.model["name"])
     observer = sr.ObserverContext(CodedConcept("121007", "DCM", "Device"), device)
     report = sr.MeasurementReport(
-        sr.ObservationContext(observer_device_context=observer), PROCEDURE, groups,
+        sr.ObservationContext(observer_device_context=observer), _concept(codes.PROCEDURE), groups,
         title=CodedConcept("126000", "DCM", "Imaging Measurement Report"),
     )  # fmt: skip
     document = sr.ComprehensiveSR(
@@ -98,15 +71,23 @@ def _whole(
 ) -> sr.MeasurementsAndQualitativeEvaluations:
     """Score, verdict and every measured number, of all that was looked at."""
     assert assessment.score is not None and assessment.verdict is not None
-    measured = [sr.Measurement(RATING, round(assessment.score, 3), ONE, algorithm_id=algorithm)]
+    measured = [
+        sr.Measurement(_concept(codes.RATING), round(assessment.score, 3), _concept(codes.ONE), algorithm_id=algorithm)
+    ]
     if assessment.reject_probability is not None:
-        measured.append(sr.Measurement(REJECTABLE, round(assessment.reject_probability, 4), ONE))
-    measured += [sr.Measurement(_measure(item), _decimal(item.value), _unit(item)) for item in assessment.evidence]
+        measured.append(
+            sr.Measurement(_concept(codes.REJECTABLE), round(assessment.reject_probability, 4), _concept(codes.ONE))
+        )
+    measured += [
+        _measurement(codes.measure(item), _decimal(item.value), codes.unit(item)) for item in assessment.evidence
+    ]
     return sr.MeasurementsAndQualitativeEvaluations(
         sr.TrackingIdentifier(UID(), "Image quality"),
         algorithm_id=algorithm,
         measurements=measured,
-        qualitative_evaluations=[sr.QualitativeEvaluation(ASSESSMENT, VERDICTS[assessment.verdict])],
+        qualitative_evaluations=[
+            sr.QualitativeEvaluation(_concept(codes.ASSESSMENT), _concept(codes.VERDICTS[assessment.verdict]))
+        ],
         source_images=sources,
     )
 
@@ -119,11 +100,11 @@ def _finding(
     algorithm: sr.AlgorithmIdentification,
 ) -> sr.MeasurementsAndQualitativeEvaluations | sr.PlanarROIMeasurementsAndQualitativeEvaluations:
     """One finding: what, how severe, and in a single image where."""
-    code = CodedConcept(finding.code["value"], finding.code["scheme"], finding.code["meaning"])
-    said = [sr.QualitativeEvaluation(FINDING, code)]
-    if finding.severity in SEVERITIES:
-        said.append(sr.QualitativeEvaluation(SEVERITY, SEVERITIES[finding.severity]))
-    degree = [sr.Measurement(DEGREE, round(finding.severity_value, 2), ONE)]
+    kind = codes.Code(finding.code["value"], finding.code["scheme"], finding.code["meaning"])
+    said = [_evaluation(codes.FINDING, kind)]
+    if finding.severity in codes.SEVERITIES:
+        said.append(_evaluation(codes.SEVERITY, codes.SEVERITIES[finding.severity]))
+    degree = [_measurement(codes.DEGREE, round(finding.severity_value, 2))]
     tracking = sr.TrackingIdentifier(UID(), f"Finding {number}: {vocab.KIND[finding.kind].plain}")
     if finding.location.slices and len(sources) > finding.location.slices[1]:  # one object for each slice
         sources = sources[finding.location.slices[0] : finding.location.slices[1] + 1]
@@ -141,13 +122,18 @@ def _finding(
     )  # fmt: skip
 
 
-def _measure(item: Measurement) -> CodedConcept:
-    """A measure in the private scheme; a code value holds 16 characters."""
-    return CodedConcept(item.name.replace("_", "").upper()[:16], OWN, content.capital(content.measure_name(item.name)))
+def _concept(code: codes.Code) -> CodedConcept:
+    return CodedConcept(*code)
 
 
-def _unit(item: Measurement) -> CodedConcept:
-    return UNITS.get(item.unit, ONE)
+def _measurement(
+    code: codes.Code, value: float, unit: codes.Code = codes.ONE, algorithm: sr.AlgorithmIdentification | None = None
+) -> sr.Measurement:
+    return sr.Measurement(_concept(code), value, _concept(unit), algorithm_id=algorithm)
+
+
+def _evaluation(code: codes.Code, value: codes.Code) -> sr.QualitativeEvaluation:
+    return sr.QualitativeEvaluation(_concept(code), _concept(value))
 
 
 def _decimal(value: float) -> float:
