@@ -165,9 +165,12 @@ def parser() -> argparse.ArgumentParser:
     restore.add_argument("--json", action="store_true", help="print JSON (a list for several images) and nothing else")
     add_reading(restore, text=False)
 
-    report = command("report", "write a report as PDF, HTML, JSON or DICOM structured report")
+    report = command("report", "write a report as PDF, HTML, JSON, FHIR or DICOM structured report")
     report.add_argument("path", type=place, metavar="PATH", help=PATH_HELP)
-    report.add_argument("-o", "--out", required=True, type=place, metavar="OUT", help="out.pdf, .html, .json or .dcm")
+    report.add_argument(
+        "-o", "--out", required=True, type=place, metavar="OUT", help="out.pdf, .html, .json, .fhir.json or .dcm"
+    )
+    report.add_argument("--link-study", action="store_true", help="a FHIR report names the DICOM study by its UID")
     report.add_argument("--force", action="store_true", help=FORCE_HELP)
     add_reading(report)
 

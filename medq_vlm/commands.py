@@ -17,7 +17,7 @@ from medq_vlm.reading import Assessed, Reader, assessed, load_model
 if TYPE_CHECKING:
     from medq_vlm.schema import Assessment
 
-REPORTS = (".pdf", ".html", ".json", ".dcm")
+REPORTS = (".pdf", ".html", ".fhir.json", ".json", ".dcm")  # the first that a name ends with
 DEMO_DEGRADATION, DEMO_SEVERITY, DEMO_SEED = "ct_motion", 3.0, 1
 
 
@@ -52,16 +52,21 @@ def report(args: Namespace) -> int:
     from medq_vlm.io.files import refuse_existing, refuse_inputs
 
     out = Path(args.out)
-    if out.suffix.lower() not in REPORTS:
+    ending = report_ending(out)
+    if not ending:
         raise usage(f"A report is written to {', '.join(REPORTS)}, and '{out}' ends with none of them.")
+    if args.link_study and ending != ".fhir.json":
+        raise usage(f"--link-study is for a report that ends with .fhir.json, and '{out}' does not.")
     refuse_inputs([out], [args.path])
     refuse_existing([out], args.force)
     reader = Reader([args.path])
     everything = list(assessed(reader, args))
-    paths = [out] if len(everything) == 1 else [out.with_stem(f"{out.stem}-{n + 1}") for n in range(len(everything))]
+    name = out.name[: -len(ending)]
+    numbered = [out.with_name(f"{name}-{n + 1}{out.name[-len(ending) :]}") for n in range(len(everything))]
+    paths = [out] if len(everything) == 1 else numbered
     refuse_existing(paths, args.force)
     for one, path in zip(everything, paths, strict=True):
-        write_report(one, path)
+        write_report(one, path, args.link_study)
         print(path)
     return UNREADABLE if reader.failed else DONE
 
@@ -121,7 +126,7 @@ def demo(args: Namespace) -> int:
     result = replace(result, description="".join(model.describe(encoded, result)))
     print(as_text(result, colour=True), end="\n\n")
     out = Path(args.out)
-    for ending in REPORTS[:3]:
+    for ending in (".pdf", ".html", ".json"):
         write_report(Assessed(model, encoded, result), out / f"report{ending}")
         print(f"wrote {out / f'report{ending}'}")
     from medq_vlm.degrade.sample import degrade_sample
@@ -129,7 +134,7 @@ def demo(args: Namespace) -> int:
     worse, _ = degrade_sample(sample, DEMO_DEGRADATION, DEMO_SEVERITY, DEMO_SEED)
     spoilt = model.encode(worse)
     second = model.assess_encoded(spoilt)
-    for ending in REPORTS[:2]:
+    for ending in (".pdf", ".html"):
         write_report(Assessed(model, spoilt, second), out / f"with-motion{ending}")
         print(f"wrote {out / f'with-motion{ending}'}")
     named = ", ".join(vocab.KIND[finding.kind].plain for finding in second.findings) or "no finding"
@@ -200,22 +205,39 @@ def download(args: Namespace) -> int:
     return DONE
 
 
-def write_report(one: Assessed, path: Path) -> None:
-    """PDF, HTML, JSON or a DICOM structured report by the ending of `path`. Raises MedQError when it cannot be."""
+def report_ending(path: Path) -> str:
+    """One of REPORTS, "" for any other name."""
+    return next((ending for ending in REPORTS if path.name.lower().endswith(ending)), "")
+
+
+def write_report(one: Assessed, path: Path, link_study: bool = False) -> None:
+    """A report in the format that the name of `path` ends with. Raises MedQError when it cannot be.
+
+    link_study: a FHIR report names the DICOM study; a structured report belongs to it anyway, the others never do.
+    """
     from medq_vlm import report
     from medq_vlm.illustrate import images
     from medq_vlm.io.files import put
+    from medq_vlm.io.originals import Originals, referred
 
+    def header() -> list[Any]:
+        return referred(Originals(one.sample.path).of(one.sample))
+
+    ending = report_ending(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".json":
+        if ending == ".json":
             path.write_text(report.to_json(one.result) + "\n", encoding="utf-8", errors="backslashreplace")
-        elif path.suffix.lower() == ".dcm":
-            from medq_vlm.io.originals import Originals, referred
+        elif ending == ".fhir.json":
+            from medq_vlm.report.fhir import to_fhir
+
+            study = str(header()[0].StudyInstanceUID) if link_study else ""
+            path.write_text(to_fhir(one.result, study) + "\n", encoding="utf-8", errors="backslashreplace")
+        elif ending == ".dcm":
             from medq_vlm.report.sr import to_sr
 
-            put(path, to_sr(one.result, referred(Originals(one.sample.path).of(one.sample))))
-        elif path.suffix.lower() == ".html":
+            put(path, to_sr(one.result, header()))
+        elif ending == ".html":
             from medq_vlm.report.html import to_html
 
             path.write_text(to_html(one.result, images(one.model, one.sample, one.result)), encoding="utf-8")

@@ -43,6 +43,7 @@ HOME = {  # the only block of medq_vlm that may import the library
     "tifffile": "io",
     "fpdf": "report",
     "highdicom": "report",
+    "fhir": "report",
     "httpx": "pacs",
     "python_multipart": "pacs",
     "open_clip": "encoder",

@@ -111,4 +111,4 @@ def test_the_command_writes_one_for_a_dicom_image_alone(tmp_path: Path, capsys: 
     picture = tmp_path / "scan.npy"
     assert cli.main(["degrade", str(example(CT_HEAD)), "--kind", "blur", "--severity", "0", "-o", str(picture)]) == 0
     assert cli.main(["report", str(picture), "-o", str(tmp_path / "other.dcm"), "--no-text", "--modality", "ct"]) == 2
-    assert "belongs to DICOM images" in capsys.readouterr().err
+    assert "Only DICOM images belong to a study" in capsys.readouterr().err

@@ -41,7 +41,7 @@ class Original:
 def referred(original: Original, limits: Limits = DEFAULT) -> list[Dataset]:
     """What a report may say of the DICOM objects of `original`, in display order. Raises MedQError."""
     if original.kind != "dicom":
-        raise MedQError("A structured report belongs to DICOM images, and this is none; write .pdf, .html or .json.")
+        raise MedQError("Only DICOM images belong to a study, and this is none; write .pdf, .html or .json.")
     out = []
     for member in dict.fromkeys(frame.source for frame in original.frames):
         source = original.sources[member]
@@ -56,7 +56,7 @@ def referable(ds: Dataset) -> Dataset:
     for keyword in REFERRED_BY:
         value = str(header.raw(ds, keyword) or "")
         if not re.fullmatch(r"[0-9.]{1,64}", value):
-            raise MedQError(f"The image's header has no {keyword}, so no structured report can refer to it.")
+            raise MedQError(f"The image's header has no {keyword}, so no report can refer to it.")
         setattr(out, keyword, value)
     for keyword in BELONGS_TO:  # type 2: they must be there and may be empty
         setattr(out, keyword, header.raw(ds, keyword))
