@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from medq_vlm import __version__, checkpoint, evidence, findings, io, memory, purpose, slice_scores, stack, talk, vocab
+from medq_vlm.annotations import NOTE, without_annotations
 from medq_vlm.beside import worker
 from medq_vlm.encoder import predict
 from medq_vlm.encoder.preprocess import Canonical, canonical, resize
@@ -126,6 +127,7 @@ class MedQ:
 
     def encode(self, sample: ImageSample, progress: Progress | None = None) -> EncodedImage:
         """Score every slice; the result answers any number of questions."""
+        sample = without_annotations(sample, sample.modality)
         alone = sample.slices == 1
         readings, scored = [], []
         with worker() as beside:  # what is measured takes one core while the towers look
@@ -140,6 +142,9 @@ class MedQ:
                 if progress is not None:
                     progress(index + 1, sample.slices)
         if sample.modality is None:
+            cleared = without_annotations(sample, scored[0].modality)
+            if cleared is not sample and NOTE not in sample.warnings:
+                return self.encode(cleared, progress)
             scored = as_one(readings, sample, scored)
         looked = stack.look(sample, able(scored), self.checkpoint.volume)
         values = None if ahead is None else ahead.result()
@@ -242,6 +247,7 @@ class MedQ:
 
     def score_slice(self, sample: ImageSample, index: int = 0) -> SliceScores:
         """Score one slice; the same pixels give the same numbers alone or among others of their modality."""
+        sample = without_annotations(sample, sample.modality)
         with worker() as beside:
             return judge(self._read(sample, index, False, beside), sample)
 

@@ -21,7 +21,7 @@ LAYERS = (
     {"schema"},
     {"io", "degrade", "evidence", "encoder", "language", "restore", "report", "phantoms"},
     {"checkpoint"},
-    {"slice_scores", "outliers"},
+    {"slice_scores", "outliers", "annotations"},
     {"stack"},
     {"findings", "judge", "purpose"},
     {"talk", "restoring"},
