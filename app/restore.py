@@ -21,7 +21,6 @@ from medq_vlm.report.content import capital, number, percent
 from medq_vlm.report.residual import full_scale, residual_png
 from medq_vlm.schema import Assessment, MedQError
 
-LITTLE = 0.15  # of score: too little to be a help
 MODES = (
     '<button type="button" data-mode="slider" aria-pressed="true">Before / after</button>'
     '<button type="button" data-mode="residual" aria-pressed="false">What changed</button>'
@@ -105,22 +104,14 @@ def facts(study: Study | None) -> str:
         )
     above = made.warnings[0] if made.unchanged else restoring.DERIVED  # said on the page already
     told = [words for words in made.warnings if words != above]
-    if not made.unchanged and not helped(treated.before, treated.after):
-        told.insert(0, f"By its score the restoration did not help: the verdict is {treated.after.verdict} as before.")
-    parts.append(panel.warnings([*told, *restoring.score_warnings(treated.before, treated.after)]))
+    scored = () if made.unchanged else restoring.score_warnings(treated.before, treated.after)
+    parts.append(panel.warnings([*scored, *told]))
     if not made.unchanged:
         parts.append(
             '<p class="mq-soft">The download holds no header and no patient. For a derived DICOM series in the study '
             "of the original: <code>medq restore</code>.</p>"
         )
     return f'<section class="mq-panel">{"".join(parts)}</section>'
-
-
-def helped(before: Assessment, after: Assessment) -> bool:
-    """Whether the verdict or the shown score is better than before; what was good already need not be."""
-    if before.score is None or after.score is None or before.verdict != after.verdict or before.verdict == "good":
-        return True
-    return float(vocab.score_text(after.score)) - float(vocab.score_text(before.score)) > LITTLE
 
 
 def _score(name: str, one: Assessment) -> str:

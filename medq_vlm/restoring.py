@@ -29,6 +29,7 @@ NOTHING_DONE = "The image was left as it is: the restoration found nothing to ch
 MODERATE = vocab.SEVERITY_FROM[1]
 NOISES, EXPOSURES = ("noise", "quantum_mottle"), ("underexposure", "overexposure")
 AS_SEVERE = 0.75  # of an exposure's severity: noise from here on may be what the scorer took for it
+LITTLE = 0.15  # of the score: too little to be a help
 REGIONS = 5  # named in the result
 REGION_SIGMA_PX, REGION_FROM = 4.0, 2.0  # smoothing of the change, and how many times the mean one a region is
 Progress = Callable[[int, int], None]
@@ -63,13 +64,15 @@ def restore(
         return _as_it_is(sample, guidance, assessment, reason)
     doubted = doubtful_exposures(guidance) if description is None else ()
     guidance = without(guidance, doubted)
+    lead = guidance if description is None else in_own_words(guidance)
     # a picture whose modality only the scorer recognised is restored as that modality, and stays as it was read
-    made = restorer().restore(replace(sample, modality=guidance.modality), guidance, progress)
+    made = restorer().restore(replace(sample, modality=guidance.modality), lead, progress)
     made = replace(made, sample=replace(made.sample, modality=sample.modality))
     judged = invention.check(sample, made, assessment)
     first = NOTHING_DONE if made.unchanged else DERIVED
     doubts = tuple(f"Not treated, for noise may have been taken for it: {vocab.KIND[kind].plain}." for kind in doubted)
-    warnings = (first, *made.warnings, *doubts, *untreated_warnings(guidance), *judged.warnings)
+    told = untreated_warnings(guidance) + unfounded_warnings(guidance, assessment)
+    warnings = (first, *made.warnings, *doubts, *told, *judged.warnings)
     return Restored(replace(made, warnings=tuple(dict.fromkeys(warnings))), guidance, judged)
 
 
@@ -119,14 +122,35 @@ def untreated_warnings(guidance: Guidance) -> tuple[str, ...]:
     return (f"Not treated, for the network did not learn it: {', '.join(names)}.",) if names else ()
 
 
+def in_own_words(guidance: Guidance) -> Guidance:
+    """The guidance whose text is the findings in the words that the network learnt from: "noisy" moved it astray."""
+    named = [f"{vocab.severity_word(value)} {vocab.KIND[kind].plain}" for kind, value in guidance.findings.items()]
+    return replace(guidance, text=", ".join(named))
+
+
+def unfounded_warnings(guidance: Guidance, assessment: Assessment) -> tuple[str, ...]:
+    """One sentence that names what is treated because a person says so, and was not found."""
+    found = {finding.kind for finding in assessment.findings}
+    names = [vocab.KIND[kind].plain for kind in guidance.treated if kind not in found]
+    return (f"The assessment did not find what is treated here: {', '.join(names)}.",) if names else ()
+
+
 def score_warnings(before: Assessment, after: Assessment) -> tuple[str, ...]:
-    """A sentence where the restored image scores lower than the original, both to one decimal, as they are shown."""
-    if before.score is None or after.score is None or round(after.score, 1) >= round(before.score, 1):
+    """A sentence where the restored image scores lower than the original, or its verdict is the same and no better.
+
+    Scores to one decimal, as they are shown; what was good already need not become better.
+    """
+    if before.score is None or after.score is None:
         return ()
-    return (
-        f"By its score the restored image is worse than the original ({vocab.score_text(before.score)} before, "
-        f"{vocab.score_text(after.score)} after): prefer the original.",
-    )
+    gain = round(float(vocab.score_text(after.score)) - float(vocab.score_text(before.score)), 1)
+    if gain < 0:
+        return (
+            f"By its score the restored image is worse than the original ({vocab.score_text(before.score)} before, "
+            f"{vocab.score_text(after.score)} after): prefer the original.",
+        )
+    if before.verdict == after.verdict != "good" and gain <= LITTLE:
+        return (f"By its score the restoration did not help: the verdict is {after.verdict} as before.",)
+    return ()
 
 
 def _as_it_is(sample: ImageSample, guidance: Guidance, assessment: Assessment, reason: str) -> Restored:

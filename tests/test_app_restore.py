@@ -195,9 +195,3 @@ def test_nobody_else_gets_a_restored_picture(room: Room) -> None:
     assert room.store.get(Owner("", "other", "page"), study.token) is None
     room.store.drop(ANNA)
     assert study.treated is None
-
-
-def test_what_gains_next_to_nothing_was_not_helped() -> None:
-    assert not restore.helped(assessed(1.3), assessed(1.4))
-    assert restore.helped(assessed(1.3), assessed(1.6)) and restore.helped(assessed(1.0), assessed(1.3))
-    assert restore.helped(assessed(3.0), assessed(3.0))

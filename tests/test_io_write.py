@@ -103,3 +103,17 @@ def test_a_dicom_file_keeps_the_acquisition_that_ranges_depend_on(tmp_path: Path
         assert found.anatomy == anatomy
         if modality == "ct":
             assert {name: found.acquisition_fields[name] for name in told} == told
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_a_white_zero_stays_white_in_a_picture(ending: str, tmp_path: Path) -> None:
+    from PIL import Image
+
+    values = np.tile(np.array([0.0, 1000.0, 4095.0], np.float32), (1, 40, 20))
+    negative = replace(phantoms.phantom("xray", seed=2, size=64), pixels=values, inverted=True, bits=12, valid=None)
+    write(negative, tmp_path / f"film{ending}")
+    if ending == ".png":
+        first = np.asarray(Image.open(tmp_path / "film.png"))[0, :3]
+        assert first.tolist() == [4095, 3095, 0]
+    else:
+        assert io.load(tmp_path / "film.tif")[0].inverted

@@ -22,6 +22,7 @@ from medq_vlm.io.examples import CT_SMALL, example
 from medq_vlm.io.write import write
 from medq_vlm.pipeline import MedQ
 from medq_vlm.restore import Guidance, Restoration, measure_change
+from medq_vlm.restore.guidance import from_text
 from medq_vlm.schema import Assessment, ImageSample, ModelError
 from medq_vlm.treated import tasks_for
 from tests.assessments import NOISE as NOISE_FINDING
@@ -340,7 +341,24 @@ def test_regions_say_where_the_change_lies() -> None:
 
 def test_a_score_that_falls_is_told() -> None:
     before = replace(assessed("ct", {}), score=2.12)
-    assert restoring.score_warnings(before, replace(before, score=2.08)) == ()  # both are shown as 2.1
+    (words,) = restoring.score_warnings(before, replace(before, score=2.08))  # both are shown as 2.1
+    assert "did not help" in words
+
+    def scored(score: float) -> Assessment:
+        return replace(before, score=score, verdict=vocab.verdict_word(score))
+
+    (words,) = restoring.score_warnings(scored(1.6), scored(1.7))
+    assert "the verdict is usable as before" in words
+    for lower, higher in ((1.6, 1.9), (1.4, 1.6), (3.0, 3.0)):
+        assert restoring.score_warnings(scored(lower), scored(higher)) == ()
     (words,) = restoring.score_warnings(before, replace(before, score=1.93))
     assert "2.1 before, 1.9 after" in words
     assert restoring.score_warnings(before, replace(before, score=None)) == ()
+
+
+def test_a_person_leads_by_what_was_understood_and_is_told_what_was_not_found() -> None:
+    guidance = from_text("very noisy, and slightly blurry", "fundus")
+    assert restoring.in_own_words(guidance).text == "moderate noise, mild blur"
+    (words,) = restoring.unfounded_warnings(guidance, assessed("fundus", {"noise": 2.0}))
+    assert words == "The assessment did not find what is treated here: blur."
+    assert restoring.unfounded_warnings(guidance, assessed("fundus", {"noise": 2.0, "blur": 1.0})) == ()

@@ -44,7 +44,7 @@ def _npy(sample: ImageSample, path: Path, note: str) -> bytes:
 def _tif(sample: ImageSample, path: Path, note: str) -> bytes:
     import tifffile
 
-    photometric = "rgb" if sample.colour else "minisblack"
+    photometric = "rgb" if sample.colour else "miniswhite" if sample.inverted else "minisblack"
     out = io.BytesIO()
     tifffile.imwrite(out, _squeezed(sample), photometric=photometric, description=note.encode("ascii", "replace"))
     return out.getvalue()
@@ -76,6 +76,8 @@ def _png(sample: ImageSample, path: Path, note: str) -> bytes:
     if sample.colour and whole.max() > 255:
         raise MedQError(f"'{path}': PNG colour is written with 8 bits and the values reach {whole.max()}; {EXACT}.")
     wide = whole.max() > 255 or (sample.bits or 16) > 8
+    if sample.inverted:  # PNG knows no white zero
+        whole = max(2 ** (sample.bits or (16 if wide else 8)) - 1, whole.max()) - whole
     out = io.BytesIO()
     Image.fromarray(whole.astype(np.uint16 if wide and not sample.colour else np.uint8)).save(out, "PNG")
     return out.getvalue()

@@ -96,6 +96,9 @@ _ASIDES = re.compile(
 _SPELLING = str.maketrans({"-": " ", "/": " ", "'": "", "’": "", "(": " , ", ")": " , "})
 _REACH = 4  # words before a name that may qualify it
 _AFTER = re.compile(r"^ (?:is|are|looks|look|seems) (?:rather |very |quite )?(\w+)")
+_BEHIND = re.compile(r"^ ?, ?(\w+) ?(?:,|$)")  # "noise, severe" and "noise (severe)", not "noise, severe blur"
+_DENIED = re.compile(r"^ (?:is|are|was) (?:not|no)\b|^ isnt\b|^ arent\b")
+_DEGREE_BEHIND = re.compile(rf":\s*({'|'.join(SEVERITY_WORDS)})\b(?=\s*(?:[,.;!?\n]|$))", re.IGNORECASE)
 
 
 def _phrases() -> dict[str, tuple[str, ...]]:
@@ -126,13 +129,13 @@ def read_findings(text: str, modality: str | None) -> dict[str, float]:
     in the modality. A kind named twice has the larger severity.
     """
     found: dict[str, float] = {}
-    for sentence in re.split(r"[.;:!?\n]+\s*", text):
+    for sentence in re.split(r"[.;:!?\n]+\s*", _DEGREE_BEHIND.sub(r", \1", text)):
         plain = _plain(sentence)
         if _ASIDES.search(plain):
             continue
         for match in _NAMES.finditer(plain):
             kind = _of_modality(PHRASES[match.group(1)], modality)
-            if kind is None or _denied(plain[: match.start()], match.group(1)):
+            if kind is None or _denied(plain[: match.start()], match.group(1)) or _DENIED.match(plain[match.end() :]):
                 continue
             found[kind] = max(found.get(kind, 0.0), _severity(plain, match))
     return found
@@ -167,5 +170,5 @@ def _severity(plain: str, match: re.Match[str]) -> float:
     for word in reversed(before):
         if word in SEVERITY_WORDS:
             return SEVERITY_WORDS[word]
-    after = _AFTER.match(plain[match.end() :])
+    after = _AFTER.match(plain[match.end() :]) or _BEHIND.match(plain[match.end() :])
     return SEVERITY_WORDS.get(after.group(1), UNSTATED) if after else UNSTATED
