@@ -31,6 +31,9 @@ CLEAN = lines.from_assessment(assessments.assessed(3.2))
         "No, injected too little was not found.",
         "No, Nevus borders was not found.",
         "The flash is moderate.",
+        "There is no mitoses here. Found instead: severe low-dose noise.",
+        "There is no haemorrhage here.",
+        "I see no nodules in this image.",
         "Globally, it has metal streaks, severe low-dose noise and metal streaks.",
         "The score most likely lies between 0.0 and 0.01 of 4.",
         "It lies between 1.4 and 2.8.",
@@ -50,6 +53,9 @@ def test_a_contradiction_is_caught(sentence: str) -> None:
     [
         "Mainly because of severe low-dose noise throughout the image, besides moderate metal streaks.",
         "There is no ring artefact in this image.",
+        "I see no ghosting here.",
+        "There is no reason to repeat it.",
+        "There is no limit to interpretation.",
         "No ring artefact was found; the main finding is severe low-dose noise.",
         "Ring artefact comes from detector elements that are defective.",
         "The verdict is usable, with a score of 1.7 of 4.",
@@ -161,4 +167,9 @@ def test_a_finding_is_said_where_it_was_found() -> None:
 
 def test_the_cause_of_streaks_is_one() -> None:
     assert guard.polished("The cause of the metal streaks is metal.") == "The cause of the metal streaks is metal."
+    assert guard.polished("The metal streaks is severe.") == "The metal streaks are severe."
+
+
+def test_a_kind_that_ends_like_a_plural_is_one() -> None:
+    assert guard.polished("The defocus is severe.") == "The defocus is severe."
     assert guard.polished("The metal streaks is severe.") == "The metal streaks are severe."

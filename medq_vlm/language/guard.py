@@ -39,6 +39,14 @@ FOUND = re.compile(
     rf"(?i)(?:^\W*(?:yes|no|not quite)?\W*|[;:] )((?!yes\b|no\b)(?:\w[\w'-]* ?){{1,6}}?) (?:is|are|was|were) "
     rf"(?:not (?:found|seen|present)|present|(?:{DEGREES})[.,;])"
 )  # what a sentence claims to be a finding, or none
+ABSENT = re.compile(
+    r"(?i)(?:^|[.;:,] |\b(?:and|but) )(?:there (?:is|are)|i (?:can )?see) no (\w[\w'-]*(?: \w[\w'-]*){0,1}?)"
+    r"(?: here| visible| present| in (?:this|the) (?:image|picture|scan|study))*(?:[.,;]|$)"
+)  # of what a sentence says that there is none: no part of the body, no disease
+SPOKEN_OF = re.compile(
+    r"(?i)\b(limits?|reasons?|doubts?|need|signs?|information|evidence|measures?|measurements?|remed(?:y|ies)|repeat"
+    r"|slices?|gaps?|settings?|values?|numbers?|header|tube|dose|description|change|difference|way|harm|risk|tables?)\b"
+)  # what may be absent though it is no finding
 OWN_WORDS = re.compile(
     r"(?i)\b(it|this|that|these|they|nothing|none|degradations?|findings?|artefacts?|artifacts?|faults?|quality|image"
     r"|sharpness|contrast|noise|exposure|impression|severity|score|verdict|other|effect|cause|problem|place)\b"
@@ -67,6 +75,11 @@ def _invented(sentence: str, line: Line, modality: str) -> Contradiction | None:
     for match in FOUND.finditer(sentence):
         said = match.group(1)
         if not OWN_WORDS.search(said) and not kinds_in(said, modality, [item.kind for item in line.items]):
+            return Contradiction(match.start(1), said, "that is no finding")
+    for match in ABSENT.finditer(sentence):
+        said = match.group(1)
+        named = OWN_WORDS.search(said) or SPOKEN_OF.search(said)
+        if not named and not kinds_in(said, modality, [item.kind for item in line.items]):
             return Contradiction(match.start(1), said, "that is no finding")
     return None
 
@@ -175,7 +188,7 @@ def _score(sentence: str, line: Line) -> Contradiction | None:
 
 SCALES = "|".join(sorted({word for scale in ATTRIBUTE_WORDS.values() for word in scale}, key=len, reverse=True))
 PLURALS = "|".join(
-    sorted({kind.plain for kind in vocab.KINDS if re.search(r"[^s]s$", kind.plain)}, key=len, reverse=True)
+    sorted({kind.plain for kind in vocab.KINDS if re.search(r"[^su]s$", kind.plain)}, key=len, reverse=True)
 )
 SLIPS = (
     (re.compile(rf"(?i)(?<!of )(?<!of the )\b({PLURALS}) was\b"), r"\1 were"),
