@@ -46,6 +46,6 @@ $(VENV)/.chat: pyproject.toml | $(RUN)
 
 $(VENV)/.dev: pyproject.toml | $(RUN)
 	@echo "Installing MedQ and its test tools into $(VENV) (some minutes the first time)."
-	@$(PIP) --editable '.[app,dev,train]'
+	@$(PIP) --editable '.[app,cluster,dev,train]'
 	@$(RUN) -m medq_vlm.cli download
 	@touch $@

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from itertools import tee
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -37,21 +37,12 @@ class Unit:
 
     path: Path
     files: tuple[Path, ...] = ()
+    stamp: str = ""  # see stamp_of
 
     @property
     def name(self) -> str:
         """Its path as text that any table can hold."""
         return as_text(self.path)
-
-    @cached_property
-    def stamp(self) -> str:
-        """What changes when its files do, of before they are read; "" when they cannot be looked at."""
-        try:
-            found = [file.stat() for file in self.files]
-        except OSError:
-            return ""
-        size, newest = sum(one.st_size for one in found), max((one.st_mtime_ns for one in found), default=0)
-        return f"{len(found)} files, {size} bytes, {newest} ns" if found else ""
 
 
 @dataclass
@@ -60,6 +51,15 @@ class Survey:
 
     units: list[Unit] = field(default_factory=list)  # by path
     left_out: dict[str, list[Path]] = field(default_factory=dict)
+
+
+@dataclass
+class Done:
+    """A unit that was gone through."""
+
+    unit: Unit
+    rows: list[Row] = field(default_factory=list)
+    passed: int = 0  # DICOM objects without an image, which are passed over
 
 
 @dataclass
@@ -73,6 +73,16 @@ class Earlier:
 def as_text(path: str | os.PathLike[str]) -> str:
     """A path as text; bytes of a name that are no UTF-8 are written out."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def stamp_of(files: Sequence[Path]) -> str:
+    """What changes when the files do, of before they are read; "" when they cannot be looked at."""
+    try:
+        found = [file.stat() for file in files]
+    except OSError:
+        return ""
+    size, newest = sum(one.st_size for one in found), max((one.st_mtime_ns for one in found), default=0)
+    return f"{len(found)} files, {size} bytes, {newest} ns" if found else ""
 
 
 def survey(folder: Path, own: Collection[Path] = ()) -> Survey:
@@ -90,8 +100,9 @@ def survey(folder: Path, own: Collection[Path] = ()) -> Survey:
         return Survey([Unit(folder)])
     images = {path: kind for path, kind in kinds.items() if kind in KINDS}
     dicom = tuple(path for path, kind in images.items() if kind == "dicom")
-    out.units += [Unit(path, _files(path, kind)) for path, kind in images.items() if kind != "dicom"]
-    out.units += [Unit(folder, dicom)] if dicom else []
+    inside = {path: _files(path, kind) for path, kind in images.items() if kind != "dicom"}
+    inside |= {folder: dicom} if dicom else {}
+    out.units += [Unit(path, files, stamp_of(files)) for path, files in inside.items()]
     read = {file for unit in out.units for file in unit.files}
     for path, reason in kinds.items():
         if path not in images and path not in read:
@@ -130,42 +141,47 @@ def _kind(path: Path) -> str:
 def run(
     load: Callable[[], MedQ],
     assess: Assess,
-    work: Sequence[Unit],
+    work: Iterable[Unit],
     journal: IO[str],
     begun: Mapping[tuple[str, Any], Row],
     begin: Callable[[str], None] = lambda name: None,
-) -> Iterator[tuple[list[Row], int]]:
+) -> Iterator[Done]:
     """Assess what `work` holds; each row is in `journal` as soon as it is made, and then the end of its unit.
 
-    Gives the rows of each unit and the number of DICOM objects without an image, which are passed over. `load` is
-    called once, before the first image; begin(name) for each file that is read, maybe twice. What cannot be read gives
-    a row with `error` set.
+    Gives each unit when it is done, and only then asks `work` for the next. `load` is called once, before the first
+    image; begin(name) for each file that is read, maybe twice. What cannot be read gives a row with `error` set.
     """
     model = None
-    for unit, outcomes in zip(work, io.load_each([unit.path for unit in work], progress=begin, flat=True), strict=True):
-        about = {"unit": unit.name, "stamp": unit.stamp}
-        rows: list[Row] = []
-        passed = 0
-
-        def keep(row: Row, about: Row = about, rows: list[Row] = rows) -> None:
-            told = {name: as_text(value) if isinstance(value, str) else value for name, value in row.items()}
-            rows.append(told | about)
-            _append(journal, rows[-1])
-
+    work, again = tee(work)
+    read = io.load_each((unit.path for unit in again), progress=begin, flat=True)
+    for unit, outcomes in zip(work, read, strict=True):
+        done = Done(unit)
         for number, outcome in enumerate(outcomes, 1):
             if not isinstance(outcome, IngestError):
                 known = begun.get((unit.name, number))
-                if known is not None and known["sha256"] == outcome.sha256:
-                    rows.append(known)
-                    continue
-                model = model or load()
-                keep(_assessed(model, assess, outcome, number))
+                if known is None or known["sha256"] != outcome.sha256:
+                    model = model or load()
+                    known = keep(_assessed(model, assess, outcome, number), unit, journal)
+                done.rows.append(known)
             elif outcome.code in PASSED_OVER:
-                passed += 1
+                done.passed += 1
             else:
-                keep(failed_row(unit.name, str(outcome)))
-        _append(journal, {"finished": unit.name})
-        yield rows, passed
+                done.rows.append(keep(failed_row(unit.name, str(outcome)), unit, journal))
+        end(unit, journal)
+        yield done
+
+
+def keep(row: Row, unit: Unit, journal: IO[str]) -> Row:
+    """The row as the table has it, written to the journal."""
+    told = {name: as_text(value) if isinstance(value, str) else value for name, value in row.items()}
+    told |= {"unit": unit.name, "stamp": unit.stamp}
+    _append(journal, told)
+    return told
+
+
+def end(unit: Unit, journal: IO[str]) -> None:
+    """Write that all rows of the unit are in the journal."""
+    _append(journal, {"finished": unit.name})
 
 
 def _append(journal: IO[str], line: Row) -> None:

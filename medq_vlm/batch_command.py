@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from medq_vlm.console import DONE, INTERRUPTED, UNREADABLE, say, usage, writing
 from medq_vlm.reading import assess_one, is_there, load_model
 
 if TYPE_CHECKING:
-    from medq_vlm.batch import Unit
+    from medq_vlm.batch import Done, Row, Unit
     from medq_vlm.pipeline import MedQ
     from medq_vlm.schema import Assessment, ImageSample
 
@@ -35,8 +35,8 @@ class Way:
 
     def __init__(self, bar: Any, work: Sequence[Unit]) -> None:
         self.bar = bar
-        self.ends = accumulate(map(weight, work))
-        self.end = next(self.ends, 0)  # of the unit at hand
+        self.weights = [weight(unit) for unit in work]
+        self.units, self.files = 0, 0  # that are done
         self.read: set[str] = set()
 
     def begun(self, name: str) -> None:
@@ -46,19 +46,58 @@ class Way:
         self.bar.update(0)
 
     def assessed(self, slices: int) -> None:
-        """An image is done: about as many files as it has slices."""
-        self.bar.update(min(slices, self.end - self.bar.n))
+        """An image of the unit at hand is done: about as many files as it has slices."""
+        self.bar.update(min(slices, self.files + self.weights[self.units] - self.bar.n))
 
-    def ended(self) -> None:
+    def ended(self, unit: Unit) -> None:
         """A unit is done."""
-        self.bar.update(self.end - self.bar.n)
-        self.end = next(self.ends, self.end)
+        self.units += 1
+        self.files += weight(unit)
+        self.bar.update(self.files - self.bar.n)
+
+
+def engine(
+    args: Namespace, work: Sequence[Unit], journal: IO[str], begun: Mapping[tuple[str, Any], Row], way: Way
+) -> Generator[Done]:
+    """The units of `work` as they are done: in this process one by one, or in any order by a cluster."""
+    from medq_vlm import batch as table
+
+    if args.engine == "ray":
+        from medq_vlm import cluster
+
+        yield from cluster.run(args, work, journal, begun)
+        return
+
+    def assess_row(model: MedQ, sample: ImageSample) -> Assessment:
+        result = assess_one(model, sample, args).result
+        way.assessed(sample.slices)
+        return result
+
+    yield from table.run(lambda: load_model(args.preset), assess_row, work, journal, begun, way.begun)
+
+
+def assess_all(
+    args: Namespace, work: Sequence[Unit], journal: IO[str], begun: Mapping[tuple[str, Any], Row]
+) -> list[Done]:
+    """All of `work`, in the order in which it was done; a bar shows how far it is, what cannot be read is named."""
+    from tqdm import tqdm
+
+    ended: list[Done] = []
+    with tqdm(total=sum(map(weight, work)), unit="file", disable=None) as bar:
+        way = Way(bar, work)
+        with closing(engine(args, work, journal, begun, way)) as units:
+            for done in units:
+                ended.append(done)
+                way.ended(done.unit)
+                with tqdm.external_write_mode(file=sys.stderr):
+                    for row in done.rows:
+                        if row["error"]:
+                            say(row["error"])
+    return ended
 
 
 def batch(args: Namespace) -> int:
     """Assess a folder into one table; with --resume what was read before, and is unchanged, is kept."""
-    from tqdm import tqdm
-
     from medq_vlm import batch as table
     from medq_vlm import tables
 
@@ -73,6 +112,10 @@ def batch(args: Namespace) -> int:
     if (out.exists() or journal.exists()) and not args.resume:
         there = f"'{out}' is there already" if out.exists() else f"'{journal}' is there, of a run that did not finish"
         raise usage(f"{there}; add --resume to go on with it, or give another name.")
+    if args.engine == "ray":
+        from medq_vlm import cluster
+
+        cluster.needed()
     seen = table.survey(folder, (out, journal))
     found = seen.units
     earlier = table.earlier_of(*tables.kept(out), found)
@@ -81,29 +124,14 @@ def batch(args: Namespace) -> int:
     if not found:
         say(f"There is no image in '{folder}'.")
         return UNREADABLE
-    done = {row["unit"] for row in earlier.rows}
-    rows, over = list(earlier.rows), 0
-
-    work = [unit for unit in found if unit.name not in done]
+    places = {unit.name: place for place, unit in enumerate(found)}
+    before = {row["unit"] for row in earlier.rows}
+    work = [unit for unit in found if unit.name not in before]
     try:
         with writing(out), tables.begin(out, earlier).open("a", encoding="utf-8") as file:
-            with tqdm(total=sum(map(weight, work)), unit="file", disable=None) as bar:
-                way = Way(bar, work)
-
-                def assess_row(model: MedQ, sample: ImageSample) -> Assessment:
-                    result = assess_one(model, sample, args).result
-                    way.assessed(sample.slices)
-                    return result
-
-                ran = table.run(lambda: load_model(args.preset), assess_row, work, file, earlier.begun, way.begun)
-                for made, passed in ran:
-                    rows += made
-                    over += passed
-                    way.ended()
-                    with tqdm.external_write_mode(file=sys.stderr):
-                        for row in made:
-                            if row["error"]:
-                                say(row["error"])
+            ended = assess_all(args, work, file, earlier.begun)
+            rows = [*earlier.rows, *(row for done in ended for row in done.rows)]
+            rows.sort(key=lambda row: places.get(row["unit"], -1))
             tables.write(table.rank(rows) if args.rank_uncertain else rows, out)
     except KeyboardInterrupt:
         say("Interrupted; go on with --resume.")
@@ -115,6 +143,7 @@ def batch(args: Namespace) -> int:
     unassessed = len(rows) - failed - sum(counts.values())
     words += f", {unassessed} not assessable" if unassessed else ""
     words += f", {failed} not read; {len(earlier.rows)} of them from before"
+    over = sum(done.passed for done in ended)
     words += f"; {over} DICOM object{'s' * (over > 1)} without an image passed over" if over else ""
     left = sum(map(len, seen.left_out.values()))
     words += f"; {files(left)} left out" if left else ""

@@ -179,6 +179,10 @@ def parser() -> argparse.ArgumentParser:
     batch.add_argument("-o", "--out", required=True, type=place, metavar="OUT", help="out.jsonl, .csv or .parquet")
     batch.add_argument("--resume", action="store_true", help="go on with an earlier run of the same OUT")
     batch.add_argument("--rank-uncertain", action="store_true", help="the most doubtful verdicts first, for annotation")
+    batch.add_argument(
+        "--engine", choices=("local", "ray"), default="local",
+        help="ray: on all processors, or on the cluster at RAY_ADDRESS, whose machines see DIR at the same place",
+    )  # fmt: skip
     add_reading(batch)
 
     degrade = command("degrade", "simulate a degradation and record what was done")

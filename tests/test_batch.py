@@ -137,7 +137,9 @@ def test_a_flat_folder_of_many_series_is_one_row_for_each_and_never_in_memory_wh
     assess_one = batch_command.assess_one
     monkeypatch.setattr(batch_command, "assess_one", counted)
     ended = batch_command.Way.ended
-    monkeypatch.setattr(batch_command.Way, "ended", lambda way: (ended(way), bars.append((way.bar.n, way.bar.total))))
+    monkeypatch.setattr(
+        batch_command.Way, "ended", lambda way, unit: (ended(way, unit), bars.append((way.bar.n, way.bar.total)))
+    )
     assert cli.main(["batch", str(flat), "-o", str(out), "--no-text"]) == 3
     rows = tables.read(out)
     assert [row["slices"] for row in rows if not row["error"]] == [4, 3, 2]
