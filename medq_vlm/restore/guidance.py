@@ -51,6 +51,11 @@ class Guidance:
         others = np.array([name != kind for name in vocab.KIND_NAMES])
         return replace(self, severities=np.where(others, self.severities, 0.0))
 
+    def only(self, kind: str) -> Guidance:
+        """The same with nothing but `kind` named among the findings."""
+        this = np.array([name == kind for name in vocab.KIND_NAMES])
+        return replace(self, severities=np.where(this, self.severities, 0.0))
+
     @property
     def untreated(self) -> tuple[str, ...]:
         """Named kinds that it did not, worst first."""

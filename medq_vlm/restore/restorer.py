@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from medq_vlm import vocab
-from medq_vlm.restore import views
+from medq_vlm.restore import tones, views
 from medq_vlm.restore.bands import whole_view
 from medq_vlm.restore.guidance import Guidance, GuidanceTensors, place_map, tensors
 from medq_vlm.restore.metal import take_out_metal
@@ -67,10 +67,15 @@ class Restorer:
         )  # fmt: skip
 
     def _slice(self, sample: ImageSample, index: int, guidance: Guidance) -> np.ndarray:
-        """Slice `index` restored, (H, W) or (H, W, 3); where its views can be told, it agrees with them.
+        """Slice `index` restored, (H, W) or (H, W, 3).
 
-        The views hold the other faults, too: these are taken out once more.
+        An overexposure goes first, by a curve alone. Where sparse views can be told, the result agrees with them; they
+        hold the other faults, too: these are taken out once more.
         """
+        if tones.OVEREXPOSURE in guidance.treated:
+            lit = self._lit(sample, index, guidance.only(tones.OVEREXPOSURE))
+            others = guidance.without(tones.OVEREXPOSURE)
+            return self._slice(lit, 0, others) if others.treated else lit.pixels[0]
         done = restore_slice(self.model, sample, index, guidance)
         if views.KIND not in guidance.treated or sample.unit != "HU":
             return done
@@ -82,8 +87,20 @@ class Restorer:
         kept = kept if valid is None else np.where(valid, kept, done)
         if not others.treated:
             return kept
-        alone = replace(sample, pixels=kept[None], valid=None if valid is None else valid[None])
-        return restore_slice(self.model, alone, 0, others)
+        return restore_slice(self.model, _alone(sample, index, kept), 0, others)
+
+    def _lit(self, sample: ImageSample, index: int, guidance: Guidance) -> ImageSample:
+        """Slice `index` through the curve that comes nearest to what the network makes of it."""
+        native = sample.pixels[index]
+        valid = None if sample.valid is None else sample.valid[index]
+        out = tones.nearest_curve(native, restore_slice(self.model, sample, index, guidance), valid)
+        out = out if valid is None else np.where(valid if out.ndim == 2 else valid[..., None], out, native)
+        return _alone(sample, index, _as_stored(out, sample))
+
+
+def _alone(sample: ImageSample, index: int, pixels: np.ndarray) -> ImageSample:
+    """Slice `index` as an image of its own, showing `pixels`."""
+    return replace(sample, pixels=pixels[None], valid=None if sample.valid is None else sample.valid[index][None])
 
 
 def _check(sample: ImageSample) -> None:
@@ -98,10 +115,11 @@ def _warnings(sample: ImageSample, guidance: Guidance) -> tuple[str, ...]:
     if modality not in TREATED_MODALITIES:
         name = vocab.MODALITY_NAMES.get(modality or "", "unknown")
         return (f"Images of modality {name} are not restored; the image came back unchanged.",)
+    told = (tones.CLIPPED,) if tones.OVEREXPOSURE in guidance.treated else ()
     if guidance.untreated:
         plain = ", ".join(vocab.KIND[kind].plain for kind in guidance.untreated)
-        return (f"Not treated, for the network did not learn it: {plain}.",)
-    return ()
+        return (f"Not treated, for the network did not learn it: {plain}.", *told)
+    return told
 
 
 def first_estimate(sample: ImageSample, guidance: Guidance) -> ImageSample:
@@ -144,6 +162,8 @@ def restore_slice(model: RestorationNet, sample: ImageSample, index: int, guidan
         valid = sample.valid[index]
         own = np.where(valid if own.ndim == 2 else valid[..., None], own, 0.0)
     out = (native + own * scale.span).astype(np.float32)
+    if guidance.treated == (tones.UNEVEN,) and _coloured(sample):
+        out = tones.one_light(native, out, scale.span)
     return _as_stored(out, sample)
 
 
