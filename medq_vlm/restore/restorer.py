@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from medq_vlm import vocab
-from medq_vlm.restore import tones, views
+from medq_vlm.restore import lines, tones, views
 from medq_vlm.restore.bands import whole_view
 from medq_vlm.restore.guidance import Guidance, GuidanceTensors, place_map, tensors
 from medq_vlm.restore.metal import take_out_metal
@@ -69,18 +69,19 @@ class Restorer:
     def _slice(self, sample: ImageSample, index: int, guidance: Guidance) -> np.ndarray:
         """Slice `index` restored, (H, W) or (H, W, 3).
 
-        An overexposure goes first, by a curve alone. Where sparse views can be told, the result agrees with them; they
-        hold the other faults, too: these are taken out once more.
+        An overexposure goes first, by a curve alone. Where the picture tells what was measured, the result agrees with
+        that; it holds the other faults, too: these are taken out once more.
         """
         if tones.OVEREXPOSURE in guidance.treated:
             lit = self._lit(sample, index, guidance.only(tones.OVEREXPOSURE))
             others = guidance.without(tones.OVEREXPOSURE)
             return self._slice(lit, 0, others) if others.treated else lit.pixels[0]
-        done = restore_slice(self.model, sample, index, guidance)
-        if views.KIND not in guidance.treated or sample.unit != "HU":
-            return done
-        kept = views.keep_views(sample.pixels[index], done)
-        others = guidance.without(views.KIND)
+        done, native = restore_slice(self.model, sample, index, guidance), sample.pixels[index]
+        kept, others = done, guidance
+        if views.KIND in guidance.treated and sample.unit == "HU":
+            kept, others = views.keep_views(native, done), guidance.without(views.KIND)
+        elif lines.KIND in guidance.treated and native.ndim == 2:
+            kept, others = lines.keep_lines(native, done), guidance.without(lines.KIND)
         if kept is done:
             return done
         valid = None if sample.valid is None else sample.valid[index]

@@ -58,23 +58,23 @@ def fineness(noise: np.ndarray, inside: np.ndarray) -> float:
     return min(1.0, fine / max(float(noise[inside].std()), 1e-9))
 
 
-def smoothed(plane: np.ndarray, weight: float) -> np.ndarray:
+def smoothed(plane: np.ndarray, weight: float, iterations: int = ITERATIONS) -> np.ndarray:
     """(H, W) with a smaller total variation: argmin |x - plane|^2 / 2 + weight TV(x), strip by strip."""
     out = np.empty(plane.shape, np.float32)
     for y in range(0, len(plane), ROWS):
         top = max(0, y - MARGIN_PX)
         strip = torch.from_numpy(np.ascontiguousarray(plane[top : y + ROWS + MARGIN_PX], np.float32))
-        out[y : y + ROWS] = _projected(strip, weight).numpy()[y - top : y - top + ROWS]
+        out[y : y + ROWS] = _projected(strip, weight, iterations).numpy()[y - top : y - top + ROWS]
     return out
 
 
-def _projected(image: torch.Tensor, weight: float) -> torch.Tensor:
+def _projected(image: torch.Tensor, weight: float, iterations: int) -> torch.Tensor:
     """Fast gradient projection on the dual (Beck & Teboulle, IEEE Trans. Image Process. 18:11, 2009)."""
     height, width = image.shape
     rows, columns = image.new_zeros(height + 1, width), image.new_zeros(height, width + 1)  # the dual, zero outside
     ahead_rows, ahead_columns = rows.clone(), columns.clone()
     length, momentum = torch.empty_like(image), 1.0
-    for _ in range(ITERATIONS):
+    for _ in range(iterations):
         now = image + weight * _divergence(ahead_rows, ahead_columns)
         down = ahead_rows[1:-1] + (now[1:] - now[:-1]) / (8 * weight)
         right = ahead_columns[:, 1:-1] + (now[:, 1:] - now[:, :-1]) / (8 * weight)
