@@ -42,6 +42,8 @@ CLEAN = lines.from_assessment(assessments.assessed(3.2))
         "Yes, it is bad.",
         "The score is nearest to 'diagnostic'.",
         "The worst finding is no degradation.",
+        "The oversampling artefact is moderate.",
+        "It is mainly the oversampling artefact.",
     ],
 )
 def test_a_contradiction_is_caught(sentence: str) -> None:
@@ -71,6 +73,8 @@ def test_a_contradiction_is_caught(sentence: str) -> None:
         "The score most likely lies between 1.4 and 2.1.",
         "It is not good: the verdict is usable, with a score of 1.7 of 4.",
         "It is usable, nearest to 'limited interpretation'.",
+        "Against the metal streaks: use metal artefact reduction.",
+        "The worst artefact is severe low-dose noise, and the other artefacts are less severe.",
     ],
 )
 def test_a_true_sentence_passes(sentence: str) -> None:
@@ -94,6 +98,12 @@ def test_the_whole_is_told_by_its_attributes() -> None:
         ("This is a retina fundus.", "This is a fundus image of the retina."),
         ("Why not raise tube current?", "Raise tube current."),
         ("The noise was severe.", "The noise was severe."),
+        ("The verdict is good: mainly mild blur.", "The verdict is good, despite mild blur."),
+        (
+            "The verdict is good, with a score of 3.1 of 4: mainly mild blur.",
+            "The verdict is good, with a score of 3.1 of 4, despite mild blur.",
+        ),
+        ("The verdict is reject: mainly severe blur.", "The verdict is reject: mainly severe blur."),
     ],
 )
 def test_slips_of_english_are_put_right(said: str, better: str) -> None:
@@ -173,3 +183,29 @@ def test_the_cause_of_streaks_is_one() -> None:
 def test_a_kind_that_ends_like_a_plural_is_one() -> None:
     assert guard.polished("The defocus is severe.") == "The defocus is severe."
     assert guard.polished("The metal streaks is severe.") == "The metal streaks are severe."
+
+
+@pytest.mark.parametrize("sentence", ["The metal streaks are severe.", "The low-dose noise is only mild there."])
+def test_a_wrong_degree_is_what_is_banned_and_not_the_name_before_it(sentence: str) -> None:
+    wrong = guard.contradiction(sentence, LINE, "ct")
+    assert wrong is not None and sentence[wrong.start :].startswith(wrong.words)
+    assert wrong.words in ("severe", "mild")
+
+
+STREAKS = "Yes, moderate metal streaks are present throughout the image."
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "left"),
+    [
+        ("Can I still see the liver beside the streaks?", STREAKS, STREAKS[5:].capitalize()),
+        ("what about the streaks, is it fixable", STREAKS, STREAKS[5:].capitalize()),
+        ("Are there streaks?", STREAKS, STREAKS),
+        ("Does it have metal streaks?", STREAKS, STREAKS),
+        ("Can you see any streaks?", STREAKS, STREAKS),
+        ("Should I repeat it?", "Yes, the verdict is reject.", "Yes, the verdict is reject."),
+        ("How could it get better?", "No degradation was found.", "No degradation was found."),
+    ],
+)
+def test_a_yes_answers_only_whether_something_is_there(question: str, said: str, left: str) -> None:
+    assert guard.unled(said, question) == left

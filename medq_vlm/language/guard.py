@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from medq_vlm import vocab
 from medq_vlm.language.line import ATTRIBUTE_WORDS, EVERYWHERE, Line
 from medq_vlm.language.prompt import SIMILAR
-from medq_vlm.language.terms import kinds_in
+from medq_vlm.language.terms import EVERYDAY, SYNONYMS, kinds_in, plain_names
 
 DEGREES = "|".join(vocab.SEVERITIES[1:])
 NEGATION = re.compile(r"(?i)\b(no|not|without|never|none|neither|nor|absent|free|isn't|aren't|wasn't|nothing)\b")
@@ -32,6 +32,8 @@ UNASSESSED = re.compile(r"(?i)\bquality (?:was|is|has) not (?:been )?assess\w*|\
 NEAREST = re.compile(r"(?i)\bnearest to ['\"]?(?:\d, )?([a-z ]+)['\"]?")
 REPEATED = re.compile(r"(?i)\b(\w{4,}),? (?:and )?\1\b")  # "a thin, thin, thick, good and good": no sentence any more
 NO_FINDING = re.compile(r"(?i)\bfinding (?:is|was) no (?:degradation|finding|problem)\b")
+DEGREE_AFTER = re.compile(rf"\s+(?:is|are|was|were|appears?)\s+(?:only |rather |also )?({DEGREES})\b")
+NO_DEGREE = ("", "")
 GLOBAL = re.compile(r"(?i)\s*globally\b")  # opens the sentence on attributes
 OTHER = re.compile(r"(?i)\b(else|other|further|more|besides)\b")
 SEEN = re.compile(r"(?i)^\s*(?:is|are)\s+(?:clearly |also )?(?:seen|present|visible|found|mild|moderate|severe)\b")
@@ -47,6 +49,22 @@ SPOKEN_OF = re.compile(
     r"(?i)\b(limits?|reasons?|doubts?|need|signs?|information|evidence|measures?|measurements?|remed(?:y|ies)|repeat"
     r"|slices?|gaps?|settings?|values?|numbers?|header|tube|dose|description|change|difference|way|harm|risk|tables?)\b"
 )  # what may be absent though it is no finding
+SO_CALLED = re.compile(r"(?i)\b([a-z][\w-]+) arte?i?facts?\b")
+# what may stand before "artefact": the words of the kinds' own names and texts, and those that make no name
+_ORDINARY = (
+    "the an a this that these those no any other main worst only such all same severe moderate mild strong image "
+    "each first second third and or of is are has shows called found further more single biggest chief visible "
+    "imaging least from by its with as several two three which what some one"
+)
+_NAMES = [form for kind in vocab.KIND_NAMES for form in (vocab.KIND[kind].plain, *SYNONYMS[kind])]
+_TEXTS = [text for kind in vocab.KINDS for modality in kind.modalities for text in vocab.text_for(kind.name, modality)]
+OF_ARTEFACTS = frozenset(
+    [
+        *_ORDINARY.split(),
+        *re.findall(r"[\w-]+", " ".join([*_NAMES, *(form for forms in EVERYDAY.values() for form in forms)]).lower()),
+        *re.findall(r"([\w-]+) artefact", " ".join(_TEXTS).lower()),
+    ]
+)
 OWN_WORDS = re.compile(
     r"(?i)\b(it|this|that|these|they|nothing|none|degradations?|findings?|artefacts?|artifacts?|faults?|quality|image"
     r"|sharpness|contrast|noise|exposure|impression|severity|score|verdict|other|effect|cause|problem|place)\b"
@@ -76,6 +94,9 @@ def _invented(sentence: str, line: Line, modality: str) -> Contradiction | None:
         said = match.group(1)
         if not OWN_WORDS.search(said) and not kinds_in(said, modality, [item.kind for item in line.items]):
             return Contradiction(match.start(1), said, "that is no finding")
+    for match in SO_CALLED.finditer(sentence):
+        if match.group(1).lower() not in OF_ARTEFACTS:
+            return Contradiction(match.start(1), match.group(), "that is no finding")
     for match in ABSENT.finditer(sentence):
         said = match.group(1)
         named = OWN_WORDS.search(said) or SPOKEN_OF.search(said)
@@ -87,16 +108,8 @@ def _invented(sentence: str, line: Line, modality: str) -> Contradiction | None:
 def _kinds(sentence: str, line: Line, modality: str) -> Contradiction | None:
     items = {item.plain.lower(): item for item in line.items}
     known = " ".join(" ".join(vocab.text_for(item.kind, modality)) for item in line.items).lower()
-    names = sorted({vocab.KIND[kind].plain.lower() for kind in vocab.KIND_NAMES}, key=len, reverse=True)
     lower = sentence.lower()
-    taken = [False] * len(lower)
-    hits = []
-    for name in names:  # the longest first: "low-dose noise" is not also "noise"
-        for match in re.finditer(rf"(?<![\w-]){re.escape(name)}(?![\w-])", lower):
-            if not any(taken[match.start() : match.end()]):
-                taken[match.start() : match.end()] = [True] * len(name)
-                hits.append((match.start(), name))
-    for start, name in sorted(hits):
+    for start, name in plain_names(sentence):
         before, after = lower[:start], lower[start + len(name) :]
         degree = re.search(rf"\b({DEGREES})\s+(?:and \w+ )?$", before)
         denied = bool(NEGATION.search(_clause_before(before))) or bool(re.match(r"\s+(?:was|were|is|are) not\b", after))
@@ -110,9 +123,11 @@ def _kinds(sentence: str, line: Line, modality: str) -> Contradiction | None:
             opening = re.split(r"[ -]", name)[0]  # "limited sharpness" was to come, and "limited-angle" came
             at = degree.start() if degree else start + (len(opening) if opening in line.overall else 0)
             return Contradiction(at, name, f"{name} is no attribute of the whole")
-        said = degree.group(1) if degree else _degree_after(after)
+        later = None if degree else DEGREE_AFTER.match(after)
+        said = (degree or later or NO_DEGREE)[1]
         if said and said != items[name].severity and not denied:
-            at = degree.start() if degree else start
+            # what is wrong is the degree: banned at its name, the model would make up another name
+            at = degree.start() if degree else start + len(name) + (later.start(1) if later else 0)
             return Contradiction(at, said, f"{name} is {items[name].severity}")
         if denied and not degree and not OTHER.search(lower):
             return Contradiction(max(0, len(before) - len(_clause_before(before))), name, f"{name} was found")
@@ -124,11 +139,6 @@ def _kinds(sentence: str, line: Line, modality: str) -> Contradiction | None:
 def _clause_before(before: str) -> str:
     """The words of the same clause."""
     return re.split(r"[;:.]|\bbut\b|\binstead\b|\bexcept\b|\bmain finding\b|\bonly\b", before)[-1]
-
-
-def _degree_after(after: str) -> str | None:
-    match = re.match(rf"\s+(?:is|are|was|appears)\s+(?:only |rather )?({DEGREES})\b", after)
-    return match.group(1) if match else None
 
 
 def _attribute(name: str, after: str, line: Line) -> bool:
@@ -195,6 +205,7 @@ SLIPS = (
     (re.compile(rf"(?i)(?<!of )(?<!of the )\b({PLURALS}) is\b"), r"\1 are"),
     (re.compile(rf"(?i)\bthere is no ({PLURALS})\b"), r"there are no \1"),
     (re.compile(r"^(\s*)No, (?:an? |the )?([a-z][\w -]*) (was|were) not found"), r"\1No \2 \3 found"),
+    (re.compile(r"(?i)\b(verdict is good(?:, with a score of [\d.]+ of 4)?): mainly\b"), r"\1, despite"),
     (re.compile(r"(?i)\ba retina fundus\b"), "a fundus image of the retina"),
     (re.compile(r"\(([^()]*) \(([^()]*)\)\)"), r"(\1, \2)"),  # brackets in brackets, from the line's evidence
     (re.compile(r"^(\s*)Why not (\w)([^?]*)\?"), lambda hit: f"{hit[1]}{hit[2].upper()}{hit[3]}."),
@@ -213,6 +224,28 @@ def polished(sentence: str, line: Line | None = None) -> str:
     for slip, better in SLIPS:
         sentence = slip.sub(better, sentence)
     return vocab.in_good_english(sentence)
+
+
+LED = re.compile(r"(?i)^\s*(?:yes\b|no[,:;])[,:;]?\s+(?=\S)")  # "No noise was found" leads with no answer
+STATED = re.compile(
+    r"(?i)\b(?:is|are|was|were) (?:not )?(?:found|seen|present|visible|throughout|in the)\b|\bmoderate|\bsevere|\bmild"
+)
+# a question whether something is there: the only one that its presence answers with yes or no
+PRESENCE = re.compile(
+    r"(?i)^\W*(?:(?:and|but|so|ok|please|tell me|then) )*(?:(?:is|are|was|were) there\b|any\b|(?:does|do|did|has"
+    r"|have|is|are|was|were)\b"
+    r"(?! (?:i|we|you) (?:able|allowed))|(?:can|could) you (?:see|find|detect|notice)\b)|\b(?:is|are) (?:there"
+    r"|present|visible)\b"
+    r"|\b(?:right|correct|true|isnt it|isn't it)\W*$"
+)
+
+
+def unled(sentence: str, question: str) -> str:
+    """`sentence` without a leading yes or no to a question that asks for something else than what it says is there."""
+    if PRESENCE.search(question) or not LED.search(sentence) or not STATED.search(sentence):
+        return sentence
+    bare = LED.sub("", sentence)
+    return f"{sentence[: len(sentence) - len(sentence.lstrip())]}{bare[:1].upper()}{bare[1:]}"
 
 
 RESULT = "(From the structured result:)"  # marks what stands in the model's place

@@ -153,6 +153,43 @@ def kinds_in(text: str, modality: str, found: Sequence[str] = ()) -> list[str]:
     return named
 
 
+def plain(question: str) -> str:
+    """Small words without apostrophes or punctuation, spelled as the table spells them."""
+    lower = question.lower().replace("\u2019", "'").replace("'", "")
+    lower = lower.replace("artifact", "artefact").replace("color", "colour")
+    return " ".join(word.strip(".-") for word in re.findall(r"[\w%./-]+", lower) if word.strip(".-"))
+
+
+def plain_names(text: str) -> list[tuple[int, str]]:
+    """Where `text` has plain names of kinds, in small letters; the longest: "low-dose noise" is not also "noise"."""
+    lower = text.lower()
+    taken = [False] * len(lower)
+    hits = []
+    for name in sorted({vocab.KIND[kind].plain.lower() for kind in vocab.KIND_NAMES}, key=len, reverse=True):
+        for match in re.finditer(rf"(?<![\w-]){re.escape(name)}(?![\w-])", lower):
+            if not any(taken[match.start() : match.end()]):
+                taken[match.start() : match.end()] = [True] * len(name)
+                hits.append((match.start(), name))
+    return sorted(hits)
+
+
+def same_word(text: str, kinds: Sequence[str], found: Sequence[str]) -> list[str]:
+    """`kinds` with the other found ones that an everyday word of `text` stands for: "blurry" is a defocus and a motion.
+
+    A kind called by its own name stands for itself.
+    """
+    padded = f" {_plainly(text)} "
+    out = list(kinds)
+    for name, forms in EVERYDAY.items():
+        members = [kind for kind in kinds if kind in found and kind in _FAMILIES[name]]
+        if not any(f" {form} " in padded for form in forms) or any(
+            f" {vocab.KIND[k].plain} " in padded for k in members
+        ):
+            continue
+        out += [kind for kind in found if members and kind in _FAMILIES[name] and kind not in out]
+    return out
+
+
 def topics_in(text: str) -> list[str]:
     """Names of the TOPICS that `text` speaks of."""
     lower = f" {_plainly(text)} "
