@@ -8,8 +8,9 @@ from functools import cached_property
 
 from medq_vlm import vocab
 from medq_vlm.language import line as lines
+from medq_vlm.language import referent
 from medq_vlm.language.line import Line
-from medq_vlm.language.terms import kinds_in
+from medq_vlm.language.referent import Spoken
 from medq_vlm.schema import Assessment, Finding
 
 ASKING = (
@@ -69,7 +70,8 @@ ORGANS = {
     "lung lungs pulmonary pneumothorax rib ribs": ("chest", "whole body"),
     "liver kidney kidneys pancreas spleen bowel": ("abdomen", "whole body", "chest", "spine"),
     "heart myocardium cardiac coronary": ("heart", "chest", "whole body"),
-    "spine vertebra vertebrae disc": ("spine", "chest", "abdomen", "whole body", "hip"),
+    "spine vertebra vertebrae": ("spine", "chest", "abdomen", "whole body", "hip"),
+    "disc discs": ("spine", "chest", "abdomen", "whole body", "hip", "retina"),
     "breast microcalcs microcalcifications": ("breast", "chest"),
     "retina macula fundus": ("retina",),
     "hip femur": ("hip", "whole body", "abdomen"),
@@ -82,7 +84,7 @@ class Case:
     """A question, in plain small words, and the result that it is about."""
 
     assessment: Assessment
-    asked: str  # as topics.plain gives it
+    asked: str  # as terms.plain gives it
     history: Sequence[tuple[str, str]] = ()
 
     @cached_property
@@ -102,7 +104,17 @@ class Case:
     @cached_property
     def named(self) -> list[str]:
         """Kinds that the question names."""
-        return kinds_in(self.asked, self.modality, [one.kind for one in self.found])
+        return referent.named(self.asked, self.modality, [one.kind for one in self.found])
+
+    @cached_property
+    def spoken(self) -> Spoken:
+        """What the question speaks of, with the exchanges before it."""
+        return referent.spoken(self.asked, self.history, self.found, self.modality)
+
+    @property
+    def about(self) -> list[Finding]:
+        """Findings that the question means, or else all."""
+        return list(self.spoken.findings) or self.found
 
     def says(self, *forms: str) -> bool:
         return any(f" {form} " in f" {self.asked} " for form in forms)

@@ -50,16 +50,16 @@ def claimed_score(case: Case) -> str:
 
 
 def verdict(case: Case) -> str:
-    return f"The verdict is {case.line.verdict}, with a score of {_score(case)} of 4{_because(case)}."
+    return f"The verdict is {case.line.verdict}, with a score of {score_of(case)} of 4{_because(case)}."
 
 
 def one_word(case: Case) -> str:
-    return f"{case.line.verdict.capitalize()}: {_score(case)} of 4."
+    return f"{case.line.verdict.capitalize()}: {score_of(case)} of 4."
 
 
 def limits(case: Case) -> str:
     return (
-        f"The verdict follows from the score: {vocab.LIMITS}. This image has {_score(case)}: {case.line.verdict}. "
+        f"The verdict follows from the score: {vocab.LIMITS}. This image has {score_of(case)}: {case.line.verdict}. "
         "Good is fit for reading, usable is readable with limits, reject is to be repeated or corrected before reading."
     )
 
@@ -71,7 +71,7 @@ def interval(case: Case) -> str:
             return f"I am {one.confidence:.0%} sure of the {vocab.KIND[one.kind].plain}.".replace("%", " %")
     unseen = f"{presence(case)} " if case.named and case.asked.startswith("how") else ""
     return (
-        f"{unseen}The score is {_score(case)} of 4, and the true score lies between {low:.1f} and {high:.1f} "
+        f"{unseen}The score is {score_of(case)} of 4, and the true score lies between {low:.1f} and {high:.1f} "
         f"in about 90 % of such cases: that is the interval. {_chance(case)}"
     ).strip()
 
@@ -89,7 +89,7 @@ def rank(case: Case) -> str:
         else f"higher than all {name} reference images" if share > 99
         else f"higher than that of {share:.0f} % of the {name} reference images"
     )  # fmt: skip
-    return f"Its score of {_score(case)} of 4 is {told}."
+    return f"Its score of {score_of(case)} of 4 is {told}."
 
 
 def measured(case: Case) -> str:
@@ -114,7 +114,7 @@ def numbers(case: Case) -> str:
 
 def setting(case: Case) -> str:
     """The fields of the header that a question names."""
-    told = [_field(case, *row) for forms, row in SETTINGS.items() if case.bare(*forms)]
+    told = [field(case, *row) for forms, row in SETTINGS.items() if case.bare(*forms)]
     read = f" The acquisition reads: {case.assessment.acquisition}." if case.assessment.acquisition else ""
     return " ".join(told) + (read if any(sentence.startswith(NOT_GIVEN) for sentence in told) else "")
 
@@ -122,7 +122,7 @@ def setting(case: Case) -> str:
 NOT_GIVEN = "The file does not give"
 
 
-def _field(case: Case, name: str, plain: str, unit: str, modalities: Sequence[str]) -> str:
+def field(case: Case, name: str, plain: str, unit: str, modalities: Sequence[str]) -> str:
     if case.modality not in modalities:
         return _no_setting(case, plain)
     fields = {key.lower(): value for key, value in case.assessment.acquisition_fields.items()}
@@ -173,7 +173,7 @@ def doseless(case: Case) -> str:
 
 def listing(case: Case) -> str:
     if not case.found:
-        return f"{CLEAN}: the score is {_score(case)} of 4 and the verdict is {case.line.verdict}."
+        return f"{CLEAN}: the score is {score_of(case)} of 4 and the verdict is {case.line.verdict}."
     count = DIGITS[len(case.found)] if len(case.found) < len(DIGITS) else str(len(case.found))
     rows = "; ".join(f"{finding(one)} ({lines.item(one).place})" for one in case.found)
     return f"{count} finding{'' if len(case.found) == 1 else 's'}: {rows}."
@@ -195,12 +195,12 @@ def place(case: Case) -> str:
     """To a comparison of sides or regions, and to what a finding covers."""
     if not case.found:
         return f"{CLEAN}, so no region stands out."
-    rows = "; ".join(f"{finding(one)}: {lines.item(one).place}" for one in case.found[:3])
+    rows = "; ".join(f"{finding(one)}: {lines.item(one).place}" for one in case.about[:3])
     return f"{rows[:1].upper()}{rows[1:]}. More about regions, or a percentage of them, I cannot tell."
 
 
 def hidden(case: Case) -> str:
-    if wrong := _elsewhere(case):
+    if wrong := elsewhere(case):
         return wrong
     if not case.found:
         return f"{CLEAN} that could hide anything."
@@ -236,7 +236,7 @@ def warnings(case: Case) -> str:
 def remedy(case: Case) -> str:
     if not case.found:
         return f"{CLEAN}, so nothing has to be changed."
-    rows = [f"against {finding(one)}: {one.remedy}" for one in case.found[:3]]
+    rows = [f"against {finding(one)}: {one.remedy}" for one in case.about[:3]]
     return f"{capital('; '.join(rows))}."
 
 
@@ -255,21 +255,21 @@ def summary(case: Case) -> str:
 
 def fitness(case: Case) -> str:
     """Never a bare yes: what the image is fit for is decided by who reads it."""
-    if wrong := _elsewhere(case):
+    if wrong := elsewhere(case):
         return wrong
     low, high = case.line.interval
     effect = f" {capital(case.found[0].impact)}." if case.found else ""
     level = vocab.score_word(case.line.score)
     return (
-        f"The verdict is {case.line.verdict}, with a score of {_score(case)} of 4 (interval {low:.1f} to {high:.1f}), "
-        f"nearest to '{level}'{_because(case)}.{effect} {YOURS}"
+        f"The verdict is {case.line.verdict}, with a score of {score_of(case)} of 4 (interval {low:.1f} to {high:.1f})"
+        f", nearest to '{level}'{_because(case)}.{effect} {YOURS}"
     )
 
 
 def cause(case: Case) -> str:
     if not case.found:
         return f"{CLEAN}, so there is no cause to name."
-    told = "; ".join(f"{finding(one)} usually come{_s(one)} from {one.cause}" for one in case.found[:2])
+    told = "; ".join(f"{finding(one)} usually come{_s(one)} from {one.cause}" for one in case.about[:2])
     machine = case.says("scanner", "machine", "coil", "tube", "detector", "probe", "device", "equipment")
     tail = " One image cannot tell whether the equipment is at fault: a scan of a phantom can." if machine else ""
     return f"{capital(told)}.{tail}"
@@ -335,7 +335,7 @@ def unknown(case: Case) -> str:
     return UNKNOWN
 
 
-def _score(case: Case) -> str:
+def score_of(case: Case) -> str:
     return vocab.score_text(case.line.score)
 
 
@@ -370,7 +370,7 @@ def _no_setting(case: Case, plain: str) -> str:
     return f"There is no {plain} in {vocab.MODALITY_NAMES[case.modality]}."
 
 
-def _elsewhere(case: Case) -> str:
+def elsewhere(case: Case) -> str:
     """That the organ in question is not in the image; "" when it may be."""
     fact = case.assessment.anatomy
     parts = [(word, shown) for words, shown in ORGANS.items() for word in words.split() if case.says(word)]

@@ -15,7 +15,7 @@ def degree(case: Case) -> str:
     if not case.found:
         return facts.listing(case)
     told = []
-    for one in ([one for one in case.found if one.kind in case.named] or case.found)[:2]:
+    for one in case.about[:2]:
         numbers = f"; {lines.measured(one.evidence)}" if one.evidence else ""
         told.append(f"{facts.finding(one)}: {one.severity_value:.1f} of 4 ({lines.item(one).place}){numbers}.")
     return " ".join(facts.capital(text) for text in told)
@@ -28,13 +28,15 @@ SIMPLY = {
 }  # by verdict
 
 
+PICTURE = "This is about the picture alone and says nothing about health or illness."
+
+
 def simply(case: Case) -> str:
     """For somebody who is no expert."""
     worst = case.found[0] if case.found else None
     why = f"{worst.impact}. What helps: {worst.remedy}." if worst else "nothing in particular disturbs it."
-    return (
-        f"{SIMPLY[case.line.verdict]}: {why} This is about the picture alone and says nothing about health or illness."
-    )
+    link = ", although" if worst and case.line.verdict == "good" else ":"
+    return f"{SIMPLY[case.line.verdict]}{link} {why} {PICTURE}"
 
 
 def blame(case: Case) -> str:
