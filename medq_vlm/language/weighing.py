@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from medq_vlm import vocab
 from medq_vlm.language import facts
 from medq_vlm.language import line as lines
@@ -49,8 +51,7 @@ def confidences(case: Case) -> str:
     """How sure each finding is, of those in question."""
     if not case.found:
         return facts.listing(case)
-    named = [one for one in case.found if one.kind in case.named] or case.found
-    rows = "; ".join(f"{facts.finding(one)} {one.confidence:.0%}".replace("%", " %") for one in named[:6])
+    rows = "; ".join(f"{facts.finding(one)} {one.confidence:.0%}".replace("%", " %") for one in case.about[:6])
     return f"Confidence of the findings: {rows}."
 
 
@@ -68,6 +69,14 @@ def attribute(case: Case) -> str:
         return f"{facts.capital(word)}No finding lowers the {name} by itself. {facts.remedy(case)}"
     rows = "; ".join(f"{facts.finding(one)}, remedy: {one.remedy}" for one in lowering[:3])
     return f"{facts.capital(word)}What limits it: {rows}."
+
+
+CHOICE = re.compile(r"\b(?:first|worst|most|main|biggest|before)\b")
+
+
+def why(case: Case) -> str:
+    """To "why?": the cause of what was spoken of, or the reason of a choice among the findings."""
+    return foremost(case) if CHOICE.search(case.history[-1][0].lower()) else facts.cause(case)
 
 
 def foremost(case: Case) -> str:
@@ -116,17 +125,18 @@ def treatment(case: Case) -> str:
     """What restoration can do, finding by finding, and what it cannot."""
     if not case.found:
         return f"{facts.CLEAN}, so there is nothing to restore."
-    can = [one for one in case.found if treats(one.kind, case.modality)]
-    cannot = [one for one in case.found if one not in can]
+    can = [one for one in case.about if treats(one.kind, case.modality)]
+    cannot = [one for one in case.about if one not in can]
     told = []
     if can:
         told.append(f"Restore is trained against {_joined([facts.finding(one) for one in can])}")
     if cannot:
         names = _joined([facts.finding(one) for one in cannot])
-        told.append(f"against {names} it is {'not' if can else 'not trained: take the image again'}")
+        told.append(f"against {names} {'it is not' if can else 'Restore is not trained: take the image again'}")
     text = f"{facts.capital('; '.join(told))}."
-    if can:
-        text += " The restored image is assessed again, so that its score says whether it helped."
+    if not can:
+        return text
+    text += " The restored image is assessed again, so that its score says whether it helped."
     return (
         f"{text} Detail that was never recorded cannot come back, and fine structures may change: a restored image is "
         "derived and not for primary diagnosis."
