@@ -41,6 +41,15 @@ def sequence(case: Case) -> str:
     return f"The file gives: {', '.join(named)}. The acquisition reads: {case.assessment.acquisition}."
 
 
+def grid(case: Case) -> str:
+    """Whether an anti-scatter grid was used; a stationary one may leave lines."""
+    if case.modality not in ("xray", "mammography"):
+        return ""
+    lined = next((one for one in case.found if one.kind == "grid_lines"), None)
+    seen = f"{facts.capital(facts.finding(lined))} was found" if lined else "No grid line was found"
+    return f"{facts.NOT_GIVEN} whether a grid was used. {seen}, but many grids leave none."
+
+
 def view(case: Case) -> str:
     """The projection of a radiograph."""
     if case.modality not in ("xray", "mammography"):
