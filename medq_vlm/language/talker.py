@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from medq_vlm import vocab
-from medq_vlm.language import choices, facts, guard, prompt, scope, topics
+from medq_vlm.language import choices, facts, forms, guard, prompt, scope, topics, unassessed
 from medq_vlm.language import line as lines
 from medq_vlm.language import pair as pairs
 from medq_vlm.language.decode import Decoder, Mark, Stop
 from medq_vlm.language.features import ImageFeatures
 from medq_vlm.language.line import Item, Line
 from medq_vlm.language.model import LanguageModel, Part
-from medq_vlm.language.terms import notes_for
+from medq_vlm.language.terms import notes_for, plain
 from medq_vlm.schema import Assessment
 
 MOST_FINDINGS = 6
@@ -51,6 +51,14 @@ class Check:
     def of(cls, line: Line, modality: str) -> Check:
         wrong, polished = partial(guard.contradiction, line=line, modality=modality), partial(guard.polished, line=line)
         return cls(wrong, guard.replacement(line), polished)
+
+    def to(self, question: str, instead: str) -> Check:
+        """The same for an answer to `question`."""
+
+        def polished(sentence: str) -> str:
+            return self.polished(guard.unled(sentence, question))
+
+        return replace(self, instead=f"{guard.RESULT} {instead}", polished=polished)
 
     def answering(self) -> Check:
         """The same for a question that must not be declined."""
@@ -94,7 +102,7 @@ class Talker:
     def describe(self, subject: Subject, stop: Stop | None = None) -> Iterator[str]:
         """The description, sentence by sentence, after the model's own line has been checked."""
         if not subject.assessment.assessable:
-            yield unassessed(subject.assessment)
+            yield unassessed.told(subject.assessment)
             return
         decoder = Decoder(self.model)
         line = self.checked_line(decoder, subject)
@@ -128,15 +136,18 @@ class Talker:
             if options and self.guarded:
                 yield self._chosen(decoder, choices.agreeing(stem, options, line, subject.modality), line)
                 return
-            case = facts.Case(subject.assessment, topics.plain(asked), history)
-            check = replace(Check.of(line, subject.modality), instead=f"{guard.RESULT} {facts.instead(case)}")
+            case = facts.Case(subject.assessment, plain(asked), history)
+            check = Check.of(line, subject.modality).to(asked, facts.instead(case))
             foreign = self.guarded and topics.foreign(asked)
-            if foreign and not any(topics.ENGLISH_ONLY in a for _, a in history):
-                yield f"{topics.ENGLISH_ONLY} "
+            if foreign and not any(forms.ENGLISH_ONLY in a for _, a in history):
+                yield f"{forms.ENGLISH_ONLY} "
             if self.model.scope is not None and self.guarded:
                 outside = self.model.scope.outside(self.model, asked)
                 if outside or foreign:
                     yield scope.REFUSAL if outside else f"About the quality of the image: {facts.summary(case)}"
+                    return
+                if known := topics.let_in(subject.assessment, asked, history):
+                    yield known
                     return
                 check = check.answering()
             yield from map(subject.assessment.hedged, self._sentences(decoder, check, LONGEST_ANSWER, stop))
@@ -144,7 +155,7 @@ class Talker:
     def _quoted(self, subject: Subject, asked: str, history: Sequence[tuple[str, str]]) -> str:
         """The answer that the result alone gives, "" where the model has to answer."""
         if self.guarded and not subject.assessment.assessable:
-            return unassessed(subject.assessment)
+            return unassessed.told(subject.assessment, asked)
         if not self.guarded or choices.asked(asked)[1]:
             return ""
         return topics.told(subject.assessment, asked, history)
@@ -331,8 +342,3 @@ class Talker:
         self.tally.replaced += 1
         decoder.back(start)
         return check.instead, ids, True
-
-
-def unassessed(assessment: Assessment) -> str:
-    """All that there is to say of an image that was not assessed."""
-    return f"The quality of this image was not assessed. Reason: {assessment.reason}"

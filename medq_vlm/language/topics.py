@@ -6,16 +6,19 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from medq_vlm.language import facts, given, itself, limits, weighing
+from medq_vlm.language import aspects, facts, figures, forms, given, itself, limits, objection, suppose, weighing
 from medq_vlm.language.case import Case
 from medq_vlm.language.guard import polished
+from medq_vlm.language.terms import plain
 from medq_vlm.schema import Assessment
 
-ENGLISH_ONLY = "I answer in English only."
 STRANGE = (
     "der die das ist wie wo warum was bild bitte und nicht ich sind gut deutsch auf hat kann soll muss artefakt "
     "welche welcher le la les est quel quelle pourquoi image-ci et une un dans probleme comment je vous il "
-    "el los las que por qué cual imagen como es una"
+    "el los las que por qué cual imagen como es una "
+    "il lo gli della del dimmi perché qualità per con non sono questa questo dove het een wat waarom niet beeld van "
+    "deze "
+    "os da qual não uma porque onde jest jak czy obraz dlaczego dlaczego nie neden var den det och inte hur varför"
 )
 USUAL = "the is are what why how this image and of it which where does can"
 FOREIGN, ENGLISH = frozenset(STRANGE.split()), frozenset(USUAL.split())
@@ -25,6 +28,7 @@ PEOPLE = (
 FINDINGS = "(?:findings?|problems?|artefacts?|degradations?|issues?|faults?|defects?)"
 THE = "(?:the |its |your |my |this |a |an |overall |total |quality |image |90 ?%? )*"
 ORGAN = "head|brain|chest|lungs?|heart|abdomen|liver|spine|hip|pelvis|knee|breast|retina|eye|skin|hand|foot"
+LATIN = 0x24F  # the last letter of Latin script
 LONGEST = 15  # words: a longer question asks for more than one thing
 CLINICAL = re.compile(
     r"\b(?:cancer\w*|tumou?rs?|diseases?|diagnos(?:e|is) (?:is|of|for)|(?:your|the) diagnosis|prognosis"
@@ -47,6 +51,7 @@ class Topic:
 
 
 TOPICS: tuple[Topic, ...] = (
+    Topic(r"list (?:them|those|these|all)(?: (?:all|again))?", facts.listing, True),
     Topic(r"(?:hello|hi|hey|good (?:morning|evening|afternoon|day)|greetings)(?: there| medq)?", facts.hello, True),
     Topic(r"(?:help|help me|what can you do|what can i ask(?: you)?)", facts.helped, True),
     Topic(r"(?:ok|okay|fine|alright|all right|got it|i see|understood|great|cool)", facts.noted, True),
@@ -64,6 +69,10 @@ TOPICS: tuple[Topic, ...] = (
           but=r"\b(?:better|should|would|recommend|use next)\b"),
     Topic(r"\b(?:ap or pa|pa or ap|frontal or lateral|lateral or frontal)\b|^(?:what|which) (?:view|projection)\b",
           given.view),
+    Topic(r"^(?:is|was|were|did|has|have)\b.*\bgrid\b", given.grid, but=r"\bgrid ?lines?\b|\bgrid (?:cut|art|pat)"
+                                                                        r"|\bwrong\b"),
+    Topic(r"what (?:else )?(?:did you|have you|do you|was|were|is|did it) f(?:i|ou)nd|what are "
+          r"(?:the|your) " + FINDINGS, facts.listing, True),
     Topic(r"^(?:is|was) (?:it|this|that|the (?:image|picture|photo\w*|retina|slide|scan))(?: image| picture)?"
           r"(?: in|(?: well| properly| correctly| sharply| really)?)?(?: good| sharp)? focus(?:s?ed)?$", given.focus),
     Topic(rf"^how (?:sure|certain|confident) are you (?:that )?(?:it|this|that)(?: image| scan)? is (?:a |an |the )?"
@@ -303,7 +312,11 @@ TOPICS: tuple[Topic, ...] = (
 )  # fmt: skip
 # a question of few words goes on from the answer before: what it asks for of the same findings
 FOLLOW_UPS: tuple[Topic, ...] = (
-    Topic(r"(?:why|how come|where from|why (?:does|did) (?:that|it|this) happen)", facts.cause, True),
+    Topic(
+        r"(?:why|how come|where from|why (?:does|did) (?:that|it|this) happen|why (?:that|this) one)",
+        weighing.why,
+        True,
+    ),
     Topic(r"how (?:much|bad|severe|strong)(?: is (?:it|that))?|is (?:that|it) (?:a lot|much|bad)", limits.degree, True),
     Topic(r"(?:which side|where(?: exactly)?|in which part)", facts.place, True),
     Topic(r"(?:can|could) (?:it|that|this) be (?:repaired|fixed|corrected|restored)", weighing.treatment, True),
@@ -315,11 +328,14 @@ POLITE = re.compile(
 )
 
 
-def plain(question: str) -> str:
-    """Small words without apostrophes or punctuation, spelled as the table spells them."""
-    lower = question.lower().replace("\u2019", "'").replace("'", "")
-    lower = lower.replace("artifact", "artefact").replace("color", "colour")
-    return " ".join(word.strip(".-") for word in re.findall(r"[\w%./-]+", lower) if word.strip(".-"))
+# what is asked of a finding comes before what is asked of the image: the table knows no second finding
+AHEAD = (forms.told, objection.told, suppose.told, figures.told, aspects.told)
+LET_IN = (
+    objection.let_in,
+    aspects.usable,
+    figures.let_in,
+    aspects.let_in,
+)  # of any words, once scope.py has let the question pass
 
 
 def told(assessment: Assessment, question: str, history: Sequence[tuple[str, str]] = ()) -> str:
@@ -329,7 +345,8 @@ def told(assessment: Assessment, question: str, history: Sequence[tuple[str, str
         return ""
     bare = POLITE.sub("", asked)
     case = Case(assessment, asked, history)
-    for topic in (*(FOLLOW_UPS if history else ()), *TOPICS):
+    rows = (*(FOLLOW_UPS if history else ()), *(Topic("", tell) for tell in AHEAD), *TOPICS)
+    for topic in rows:
         if topic.whole:
             hit = re.fullmatch(topic.pattern, bare) or re.fullmatch(topic.pattern, asked)
         else:
@@ -339,8 +356,17 @@ def told(assessment: Assessment, question: str, history: Sequence[tuple[str, str
     return ""
 
 
+def let_in(assessment: Assessment, question: str, history: Sequence[tuple[str, str]] = ()) -> str:
+    """The answer to a question that is known to be about quality, "" where the model has to answer."""
+    case = Case(assessment, plain(question), history)
+    return polished(next((answer for tell in LET_IN if (answer := tell(case))), ""))
+
+
 def foreign(question: str) -> bool:
-    """Whether a question is German, French or Spanish rather than English."""
+    """Whether a question is in another language than English, by its script or its commonest words."""
+    letters = [char for char in question if char.isalpha()]
+    if sum(ord(char) > LATIN for char in letters) * 2 > len(letters) > 0:  # Cyrillic, Arabic, Chinese ...
+        return True
     words = plain(question).split()
     strange = sum(word in FOREIGN for word in words)
     return strange >= 2 and strange > sum(word in ENGLISH for word in words)
