@@ -261,5 +261,30 @@ def test_nothing_out_of_scope_is_answered_whatever_was_found() -> None:
         assert not [words for words in asked if any(tell(Case(result, words)) for tell in topics.AHEAD)]
 
 
+@pytest.mark.parametrize(
+    ("question", "history", "words"),
+    [
+        ("why?", [("Should we repeat it?", "Yes.")], "The verdict is usable"),
+        ("why?", [("Which one should I fix first?", "The noise.")], "Less severe: moderate metal streaks"),
+        (
+            "anything else?",
+            [("What did you find?", "Severe low-dose noise and moderate metal streaks.")],
+            "Nothing else",
+        ),
+        ("what else?", [("What bothers you most?", "The low-dose noise.")], assessments.METAL.impact),
+        (
+            "and if the second problem were gone?",
+            [("Why is it so low?", "Noise.")],
+            "I cannot tell: assess the new image",
+        ),
+        ("will that increase the dose?", [("How do I reduce the noise?", "More current.")], "More tube current"),
+        ("which is the most certain finding?", [], "confidence 87 %"),
+        ("why is the verdict usable with that noise?", [], "The verdict follows from the score"),
+    ],
+)
+def test_a_conversation_goes_on_from_what_was_asked(question: str, history: Turns, words: str) -> None:
+    assert words in (topics.told(NOISY, question, history) or topics.let_in(NOISY, question, history))
+
+
 def test_the_grounds_of_a_finding_without_a_number_say_so() -> None:
     assert "No number was measured for it" in aspects.grounds(assessments.METAL)

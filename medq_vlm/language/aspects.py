@@ -55,7 +55,7 @@ def effect(case: Case, most: int = MOST) -> str:
 
 def use(case: Case) -> str:
     """To what can still be seen or measured: what the findings in question do to it, never a yes."""
-    if (wrong := facts.elsewhere(case)) or not case.found:
+    if (wrong := facts.elsewhere(case)) or not case.found or case.says("usable"):
         return wrong or facts.fitness(case)
     gone = "" if case.spoken.findings else facts.presence(case)
     return " ".join(filter(None, (gone, effect(case, 2), facts.YOURS)))
@@ -78,8 +78,8 @@ def whole(case: Case) -> str:
 SEEING = (
     r"(?:see|seen|measured?|count(?:ed)?|assess(?:ed|able)?|judged?|evaluated?|graded?|read|segment(?:ed)?"
     r"|interpret(?:ed)?|identify|identified|detect(?:ed)?|make out|visuali[sz]ed?|delineated?|distinguish(?:ed)?"
-    r"|recogni[sz]ed?|track(?:ed)?|rely|trust(?:ed)?|quantif(?:y|ied)|compared?|rule out|exclude|tell apart|follow|use"
-    r"|used|usable|visible|work with)"
+    r"|recogni[sz]ed?|track(?:ed)?|quantif(?:y|ied)|compared?|rule out|exclude|tell apart|follow|use|used|usable"
+    r"|visible|work with)"
 )
 USE = re.compile(
     rf"^(?:(?:and|but|so|then|ok) )*(?:can|could|may|might|will|would|am|is|are|do|does)\b.*\b{SEEING}\b|\b(?:possible"
@@ -90,12 +90,16 @@ OF_USE = re.compile(
     r"|all)|in (?:the|this|that))\b|^(?:(?:and|but|so) )?(?:can|could|may) (?:i|we|one|you|they|the|a|an|small|fine"
     r"|it)\b"
 )
+ELSE = re.compile(r"^(?:and |but )?(?:what|anything) else$")
 COMPARES = re.compile(r"\b(?:worse|better|(?:more|less) \w+|\w+er) than\b|\bcompared? (?:to|with)\b")
-WHY_SO = re.compile(r"\b(?:why|how come|how can)\b.*\b(?:verdict|score|good|usable|reject\w*|accepted|passe[sd])\b")
+WHY_SO = re.compile(
+    r"\b(?:why|how come|how can)\b.*\b(?:verdict|score|good|usable|accepted|passe[sd])\b.*\b(?:with|despite|when|though"
+    r"|although|if|even)\b"
+)  # holds a finding or a number against the verdict
 IT = r"(?:it|this|that|they|them|these|those|the (?:\w+ ){0,3}?\w+)"
 ASPECTS: tuple[Aspect, ...] = (
     Aspect(r"\b(?:sure|certain|confident|reliable|confidence|certainty|likely|likelihood|odds|chance|chances"
-           r"|probability|trustworthy|real)\b", certainty),
+           r"|probability|trustworthy|trust|rely|believe|real)\b", certainty),
     Aspect(rf"^(?:(?:and|but|so) )?(?:can|could|is|are|will|may) (?:(?:i|we|you|one|restore|software"
            rf"|restoration) )?(?:still )?(?:{IT} )?(?:be )?(?:\w+ )?(?:fix\w*|repair\w*|restor\w*|correct(?:ed|able)"
            rf"|sav(?:ed|able)"
@@ -107,7 +111,7 @@ ASPECTS: tuple[Aspect, ...] = (
            r"|sits)\b", place),
     Aspect(r"\b(?:hides?|hiding|hidden|obscures?|obscuring|masks?|masking|conceals?|behind the)\b", effect),
     Aspect(r"\b(?:causes?|caused|cause of|reasons?|origin|why|due to|because|come from|comes from|from what|what from"
-           r"|behind|made|makes|produced?|lead|leads|led|arise|explains?|responsible)\b|^(?:is|are|was"
+           r"|behind|made|makes|produced?|lead|leads|led|arise|responsible)\b|^(?:is|are|was"
            r"|were) \w+ (?:\w+ )*from\b", facts.cause),
     Aspect(r"\b(?:how (?:bad|severe|strong|much|serious|large|heavy|pronounced)|severity|degree|severe|serious|mild"
            r"|moderate|bad|worse|strong)\b", limits.degree),
@@ -115,7 +119,7 @@ ASPECTS: tuple[Aspect, ...] = (
            r"|affects?|mean|harm|limit|limits)\b", effect),
     Aspect(r"\b(?:measured?|numbers?|figures?|evidence|proof|prove|know|values?|expected|normal|normally|should (?:it"
            r"|that|they) be|based on|backs?|indicates?)\b", certainty),
-    Aspect(r"\b(?:tell me (?:\w+ )?about|describe|details?|more (?:about|on)|what (?:is|are|was|about)"
+    Aspect(r"\b(?:tell me (?:\w+ )?about|explain|describe|details?|more (?:about|on)|what (?:is|are|was|about)"
            r"|whats)\b", whole),
 )  # fmt: skip
 ELLIPTIC = re.compile(
@@ -132,7 +136,8 @@ _WORDS = (
     "effect effects impact hide hides matter matters numbers number figures evidence know tell describe more details "
     "finding findings problem problems artefact artefacts degradation issue issues fault faults defect defects worse "
     "better remove removed i we you your my our us usually normally usual typically ok okay really very quite just "
-    "first last next exactly mean former latter behind it's thing things something anything up down out off into"
+    "first last next exactly mean else trust rely believe former latter behind it's thing things something anything up "
+    "down out off into"
 )
 KNOWN = FILLER | frozenset(_WORDS.split()) | {word for words in COUNTS for word in words}
 TERMS = frozenset(
@@ -150,7 +155,7 @@ def familiar(case: Case, more: frozenset[str] = frozenset()) -> bool:
 
 def usable(case: Case) -> str:
     """To what can still be seen or done with the image as it is."""
-    asks = USE.search(case.asked) and OF_USE.search(case.asked)
+    asks = USE.search(case.asked) and OF_USE.search(case.asked) and not case.says("result", "results", "report")
     return use(case) if asks and not _mends(case.asked) and not _only_shown(case) else ""
 
 
@@ -165,8 +170,10 @@ def let_in(case: Case) -> str:
         return ""
     if case.spoken.beyond:
         return _too_few(case)
-    if WHY_SO.search(case.asked) and case.spoken.how == "named":
+    if WHY_SO.search(case.asked):
         return f"{facts.limits(case)} {effect(case)}"
+    if ELSE.search(case.asked) and case.spoken.how != "counted":
+        return f"Nothing else was found. {facts.listing(case)}"
     if COMPARES.search(case.asked) and case.spoken.meant and len(case.spoken.findings) > 1:
         return weighing.ranking(case)
     if case.spoken.how == "before" and case.spoken.absent and not case.spoken.findings:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from medq_vlm.language import aspects, facts
 from medq_vlm.language import line as lines
 from medq_vlm.language.case import MEASURES, Case
+from medq_vlm.language.terms import TOPICS
 from medq_vlm.schema import Measurement
 
 NUMBER = re.compile(
@@ -46,6 +47,7 @@ OUTRIGHT = {
 METHOD = re.compile(
     r"^(?:and |but )?how (?:was|is|are|were|did|do|does)\b.*\b(?:measured?|computed?|calculated?|determined?)\b"
 )
+MEANING = re.compile(r"\b(?:means?|stands? for|define|definition|explain)\b")
 HOW_FAR = re.compile(r"\bhow (?:far|many times)\b|\bby (?:how much|what|which)\b|\bfactor\b")
 
 
@@ -92,13 +94,19 @@ def _loosely(case: Case) -> Iterator[Measurement]:
 
 def _quoted(case: Case, numbers: list[Measurement]) -> str:
     """Up to three numbers with their ranges, and the finding that they back."""
-    if not numbers or METHOD.search(case.asked):
+    if not numbers or METHOD.search(case.asked) or aspects.WHY_SO.search(case.asked):
         return ""
     numbers = numbers[:3]
     parts = [facts.measurement(one) + (distance(one) if HOW_FAR.search(case.asked) else "") for one in numbers]
     backed = [one for one in case.found if {each.name for each in one.evidence} & {each.name for each in numbers}]
     found = f"Found with it: {' and '.join(facts.finding(one) for one in backed[:2])}." if backed else ""
-    return " ".join(filter(None, (*parts, found)))
+    meaning = [f"{facts.capital(TOPICS[name][1])}." for name in _plain_names(numbers) if MEANING.search(case.asked)]
+    yours = facts.YOURS if case.says("enough", "sufficient") else ""
+    return " ".join(filter(None, (*meaning, *parts, found, yours)))
+
+
+def _plain_names(numbers: list[Measurement]) -> list[str]:
+    return [name for one in numbers if (name := one.name.replace("_", " ")) in TOPICS]
 
 
 def distance(one: Measurement) -> str:

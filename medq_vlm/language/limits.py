@@ -33,7 +33,7 @@ PICTURE = "This is about the picture alone and says nothing about health or illn
 
 def simply(case: Case) -> str:
     """For somebody who is no expert."""
-    worst = case.found[0] if case.found else None
+    worst = case.about[0] if case.about else None
     why = f"{worst.impact}. What helps: {worst.remedy}." if worst else "nothing in particular disturbs it."
     link = ", although" if worst and case.line.verdict == "good" else ":"
     return f"{SIMPLY[case.line.verdict]}{link} {why} {PICTURE}"

@@ -16,8 +16,8 @@ WHO = (
     r"|reader|doctor)"
 )
 OBJECTS = re.compile(
-    rf"\bdisagree\b|\bi (?:really )?(?:do not|dont|cant|cannot|can not|would not|wouldnt|could not|couldnt"
-    rf"|wont) (?:\w+ )?{SAYING}\b"
+    rf"\bdisagree\b|\bnot with\b|\bmakes? no sense\b|\bi (?:really )?(?:do not|dont|cant|cannot|can not|would not"
+    rf"|wouldnt|could not|couldnt|wont) (?:\w+ )?{SAYING}\b"
     r"|^(?:but |hm |well |so )?(?:are|r) you (?:really |quite |absolutely |very |that )?(?:sure|certain|serious)\b"
     r"|^(?:no way|nonsense|rubbish|impossible|bullshit|come on|really|seriously|i doubt|doubtful|objection)\b|^(?:but "
     r"|no |sorry |well )*(?:that|this|it|there|they|these|those)(?:s| is| are|re)? (?:surely |clearly |definitely "
@@ -31,7 +31,7 @@ OBJECTS = re.compile(
     rf"|\b(?:convince|prove) (?:me|it|that)\b|^{WHO} (?:says|said|thinks|finds|claims|believes|disagrees)\b"
     r"|^(?:id|i would|id rather|i) (?:say|call|rather|think|guess|believe|bet)\b|\bmore like(?:ly)?\b.*\bthan\b$"
 )
-ASKS_FOR_MORE = re.compile(r"\b(?:what|which|how|when|where|should|could you|can you|please)\b")
+ASKS_FOR_MORE = re.compile(r"\b(?:what|which|how|when|where|could you|can you|please)\b")
 OVERRULE = (
     "You decide: in the app, mark a finding as absent or unsure with its review chips, add a missed one or set your "
     "own verdict under Your review; the report then tells both."
@@ -39,12 +39,12 @@ OVERRULE = (
 
 
 _WORDS = (
-    "dont must disagree agree believe buy think see accept trust find share doubt doubtful say call rather guess bet "
-    "convince prove me am cannot cant wont isnt arent wouldnt couldnt no way nonsense rubbish impossible come "
-    "seriously wrong incorrect false mistaken exaggerating too strict harsh severe critical clearly definitely surely "
-    "absolutely completely totally perfectly fine good okay normal right clean sharp clear correct perfect looks look "
-    "thats thing nothing any way sorry well hm now verdict score quality still always much id more like likely "
-    "objection serious never"
+    "dont must make makes sense should disagree agree believe buy think see accept trust find share doubt doubtful say "
+    "call rather guess bet convince prove me am cannot cant wont isnt arent wouldnt couldnt no way nonsense rubbish "
+    "impossible come seriously wrong incorrect false mistaken exaggerating too strict harsh severe critical clearly "
+    "definitely surely absolutely completely totally perfectly fine good okay normal right clean sharp clear correct "
+    "perfect looks look thats thing nothing any way sorry well hm now verdict score quality still always much id more "
+    "like likely objection serious never"
 )
 WORDS = frozenset(_WORDS.split())
 

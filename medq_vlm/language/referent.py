@@ -24,7 +24,8 @@ _NTH = "|".join(word for words in COUNTS for word in words if word not in ("one"
 # "the second" ends its phrase or has a noun of ours: a second scan and the first slice are no findings
 COUNTED = re.compile(
     rf"\b({_NTH}|last|next) (?:(?:most \w+|worst|biggest|main) )?{NOUN}|\bthe ({_NTH}|last)(?= (?:is|was|be|has|than"
-    rf"|what|then|too|as|does|can|could|to|more|less|worse|or)\b|$)|\b({_NTH})$"
+    rf"|what|then|too|as|does|can|could|to|more|less|worse|or|first)\b|$)|^(?:(?:and|or|but|so|the|for|what|about"
+    rf"|how) )*({_NTH})$"
 )
 NUMBERED = re.compile(r"\b(?:number|finding|problem|no) (one|two|three|four|five|six|[1-6])\b")
 OTHER_IMAGE = re.compile(r"\bthan (?:the |my |our )?(?:last|next)\b|\b(?:image|scan|picture|study)\b.*\bthan\b")
@@ -32,12 +33,16 @@ OTHER = re.compile(
     rf"\bothers?(?: (?:\w+ )?{NOUN})\b|\b(?:the|and) others?$|\bother one\b|\bthe other(?= (?:is|was)\b)|^(?:and "
     rf"|but )?(?:what|anything) else$"
 )
+SUREST = re.compile(r"\b(?:most (?:certain|sure|likely|confident|reliable)|surest)\b")
 LEAST = re.compile(r"\b(?:least (?:severe|serious|bad|important|strong)|mildest|smallest|weakest|slightest)\b")
 UNSUREST = re.compile(r"\bleast (?:certain|sure|likely|confident|reliable)\b")
 WORST = re.compile(
     rf"(?<!second )(?<!third )(?<!next )\b(?:worst|main|chief|major|biggest|most (?:severe|serious|important)) {NOUN}"
 )
-SEVERAL = re.compile(r"\b(?:both|the two|(?:all|each|either) of (?:them|these|those)|all findings|each finding)\b")
+SEVERAL = re.compile(
+    r"\b(?:both|which of (?:them|these|those)|the two|(?:all|each|either) of (?:them|these|those)|all findings"
+    r"|each finding)\b"
+)
 POINTING = re.compile(r"\b(?:it|its|that|this|they|them|their|these|those|there|such|same|itself)\b")
 OF_THE_IMAGE = re.compile(r"\b(?:this|that|the|these|its) (?:image|scan|picture|study|series|slice|exam|photo|verdict"
                           r"|score)s?\b|\bis there\b|\bare there\b")  # fmt: skip
@@ -99,12 +104,15 @@ def _counted(
     if SEVERAL.search(asked):
         return Spoken(tuple(found), "counted")
     order = _listed(history, found)
-    if UNSUREST.search(asked):
-        return Spoken(tuple(sorted(found, key=lambda one: one.confidence)[:1]), "counted")
+    for pattern, rank in ((UNSUREST, 1), (SUREST, -1)):
+        if pattern.search(asked):
+            return Spoken(tuple(sorted(found, key=lambda one: rank * one.confidence)[:1]), "counted")
     if LEAST.search(asked):
         return Spoken(tuple(found[-1:]), "counted")
     if OTHER.search(asked):
         before = _before(history, found, modality) if history else None
+        if asked.endswith("else") and (before is None or len(before.findings) == len(found)):
+            return None
         now = (before.findings if before and len(before.findings) < len(found) else order[:1]) if order else ()
         return Spoken(tuple(one for one in order if one not in now), "counted", (), 0 if len(found) > 1 else 2)
     wanted: list[int] = []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from medq_vlm import vocab
-from medq_vlm.language import facts
+from medq_vlm.language import facts, weighing
 from medq_vlm.language.case import SETTINGS, Case
 from medq_vlm.schema import Finding
 
@@ -67,14 +67,21 @@ UP, DOWN = frozenset(_UP.split()), frozenset(_DOWN.split())
 HYPOTHESIS = re.compile(
     r"\b(?:what|how) (?:if|about if|happens? (?:if|when|to)|would happen|would (?:it|the \w+) (?:be|look|become))\b"
     r"|\bsuppose\b|\bassum(?:e|ing)\b|\bif (?:i|we|you|they|one|the|he|she)\b|\bwhen (?:i|we|you) \w+|^(?:would|could"
-    r"|should|might|will) (?:i|we|it|you|they|an?|the|more|less|higher|lower|raising|lowering|using|swapping|\w+ing"
-    r"|\w+er|\d)\b|^what would \w+ing\b|\bis .*\b(?:good idea|worth (?:it|trying))\b"
+    r"|should|shall|must|might|will) (?:i|we|it|you|they|an?|the|more|less|higher|lower|raising|lowering|using|swapping"
+    r"|\w+ing|\w+er|\d)\b|^what would \w+ing\b|\bis .*\b(?:good idea|worth (?:it|trying))\b"
 )
 ENOUGH = re.compile(
     r"^(?:and |but )?(?:is|was|are|were|would|will)\b.*\b\d[\d.]* ?(?:kvp?|mas?|mgy|mhz|mm|ms|t|tesla|averages|nex"
     r"|views|projections|seconds|minutes|s)\b.*\b(?:enough|sufficient|suffice|ok|okay|fine|right|too (?:low|high|much"
     r"|little|few|short|long)|adequate)\b"
 )
+GONE = re.compile(
+    r"\bif\b.*\b(?:gone|absent|fixed|solved|removed|corrected|repaired|not there|(?:were|was) not|wasnt|werent)\b"
+)
+MORE_DOSE = re.compile(
+    r"^(?:and |but )?(?:will|would|does|do|is)\b.*\b(?:increase|raise|cost|more|higher|add)s?\b.*\bdose$"
+)
+DOSE = "More tube current, mAs or time means more dose in the same measure; lower noise has that price."
 WHICH_VALUE = "Which value would be enough, one image cannot tell."
 NUMBER = "How much it would change, in numbers, one image cannot foretell: take it that way and assess it again."
 
@@ -89,11 +96,14 @@ class Match:
 
 def told(case: Case) -> str:
     """What the findings' remedies say of a supposed change; "" for what supposes none that is known."""
-    if not (HYPOTHESIS.search(case.asked) or ENOUGH.search(case.asked)):
+    if MORE_DOSE.search(case.asked) and case.found and case.modality != "pet":
+        return facts.doseless(case) or f"{DOSE} {facts.remedy(case)}"
+    if not any(pattern.search(case.asked) for pattern in (HYPOTHESIS, ENOUGH)):
         return ""
     changed = [name for name, forms in CHANGES.items() if case.says(*forms)]
     if not changed:
-        return ""
+        gone = GONE.search(case.asked) and case.spoken.meant and case.found
+        return weighing.foretold(case) if gone else ""
     if none := facts.foreign_setting(case):
         return none
     if "dose" in case.asked.split() and (none := facts.doseless(case)):

@@ -154,6 +154,7 @@ TOPICS: tuple[Topic, ...] = (
           r"(?:\w+ )?(?:doctor|physician|clinician|colleague|boss|referrer|radiologist|surgeon)$", facts.summary),
     Topic(r"^(?:which|what) parts?\b.*\b(?:read|usable|used|trust\w*|reliable|fine|ok)\b"
           r"|\b(?:affect|cover|concern|spread)\w*\b.*\b(?:whole|entire)\b.*\b(?:image|picture|scan)\b", facts.place),
+    Topic(r"^(?:is|was) (?:it|this|that) (?:the |my |our |your )?\w+ (?:fault|mistake|error)$", limits.blame),
     Topic(r"^(?:is|was|were) (?:it|this|that) (?:due to|because of|caused by|the patients? (?:size|fault|habitus))\b"
           r"|\bwrong (?:settings?|parameters?|protocol|technique|kernel|coil|sequence)\b", limits.blame),
     Topic(r"^how (?:would|could|can|do|should|to) (?:(?:you|i|we) )?(?:improve|increase|raise|get|reduce|lower"
@@ -182,7 +183,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"\b(?:position(?:ed|ing)|position the patient)\b.*\b(?:correct\w*|right|good|wrong\w*|ok|well|proper\w*)$",
           limits.positioned),
     Topic(r"^(?:grade|rate|score) (?:the |this |my )?(?:image|scan|picture|it)\b", facts.scale),
-    Topic(r"\b(?:second|next) (?:most |biggest |worst )?(?:\w+ )?" + FINDINGS + "$", weighing.ranking),
+    Topic(r"^(?:what|which|whats)\b.*\b(?:second|next) (?:most |biggest |worst )?(?:\w+ "
+          r")?" + FINDINGS + "$", weighing.ranking),
     Topic(r"^how (?:large|big|wide|much)\b.*\b(?:affected|area|region|artefact)\b|^is the (?:left|right|upper|lower|top"
           r"|bottom|middle)\b.*\b(?:ok|okay|fine|good|usable|affected)$", facts.place, but=r"\b(?:lesion|mass"
           r"|nodule)\b"),

@@ -21,7 +21,7 @@ ASKS = (
     (r"^(?:hello|hi|hey|good (?:morning|evening|afternoon|day)|greetings)\b",
      "Hello. Once an image is assessed, ask about its quality."),
     (r"\b(?:what|how) (?:should|can|could|do|shall|must|to)\b.*\b(?:i|we|do|help|fix|change|now)\b|\bremed\w+"
-     r"|\bfix\w*\b|\bwhat now\b|\bsolve\b|\bhelp\b", "HELP"),
+     r"|\bfix\w*\b|\bwhat (?:now|if)\b|\bexport\w*|\bsolve\b|\bhelp\b", "HELP"),
     (r"\brestor\w*|\brepair\w*|\bsav(?:e|ed)\b", "What was not assessed is not restored either."),
     (r"\bwhy\b|\breason\b|\bhow come\b|\bexplain\b", ""),
     (r"\b(?:score|verdict|grade|rating|good|bad|quality|usable|reject\w*|poor)\b", "There is no score and no verdict."),

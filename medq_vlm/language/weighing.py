@@ -71,12 +71,18 @@ def attribute(case: Case) -> str:
     return f"{facts.capital(word)}What limits it: {rows}."
 
 
+DECISION = re.compile(r"\b(?:repeat|rescan|retake|redo|verdict|reject\w*|usable|good|diagnostic|score)\b")
 CHOICE = re.compile(r"\b(?:first|worst|most|main|biggest|before)\b")
 
 
 def why(case: Case) -> str:
     """To "why?": the cause of what was spoken of, or the reason of a choice among the findings."""
-    return foremost(case) if CHOICE.search(case.history[-1][0].lower()) else facts.cause(case)
+    before = case.history[-1][0].lower()
+    if CHOICE.search(before):
+        return foremost(case)
+    if DECISION.search(before) and case.found:
+        return f"{facts.verdict(case)} {facts.capital(case.found[0].impact)}."
+    return facts.cause(case)
 
 
 def foremost(case: Case) -> str:
