@@ -43,6 +43,8 @@ CLEAN = lines.from_assessment(assessments.assessed(3.2))
         "The score is nearest to 'diagnostic'.",
         "The worst finding is no degradation.",
         "The oversampling artefact is moderate.",
+        "To reduce the low-dose noise: remove external metal, tilt the gantry or raise kVp.",
+        "With moderate metal streaks, small low-contrast lesions may be hidden.",
         "It is mainly the oversampling artefact.",
     ],
 )
@@ -74,6 +76,9 @@ def test_a_contradiction_is_caught(sentence: str) -> None:
         "It is not good: the verdict is usable, with a score of 1.7 of 4.",
         "It is usable, nearest to 'limited interpretation'.",
         "Against the metal streaks: use metal artefact reduction.",
+        "With moderate metal streaks, tissue beside the metal and in the streaks cannot be judged.",
+        "Severe low-dose noise hides small lesions, besides moderate metal streaks: small low-contrast lesions may be "
+        "hidden.",
         "The worst artefact is severe low-dose noise, and the other artefacts are less severe.",
     ],
 )

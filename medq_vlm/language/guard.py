@@ -34,6 +34,7 @@ REPEATED = re.compile(r"(?i)\b(\w{4,}),? (?:and )?\1\b")  # "a thin, thin, thick
 NO_FINDING = re.compile(r"(?i)\bfinding (?:is|was) no (?:degradation|finding|problem)\b")
 DEGREE_AFTER = re.compile(rf"\s+(?:is|are|was|were|appears?)\s+(?:only |rather |also )?({DEGREES})\b")
 NO_DEGREE = ("", "")
+QUOTING = 3  # words: so much of a text is quoted and not met by chance
 GLOBAL = re.compile(r"(?i)\s*globally\b")  # opens the sentence on attributes
 OTHER = re.compile(r"(?i)\b(else|other|further|more|besides)\b")
 SEEN = re.compile(r"(?i)^\s*(?:is|are)\s+(?:clearly |also )?(?:seen|present|visible|found|mild|moderate|severe)\b")
@@ -83,7 +84,7 @@ class Contradiction:
 def contradiction(sentence: str, line: Line, modality: str) -> Contradiction | None:
     """The first contradiction between a sentence and the line, None when there is none."""
     checks = _kinds(sentence, line, modality), _verdict(sentence, line), _score(sentence, line), _range(sentence, line)
-    more = _level(sentence, line), _invented(sentence, line, modality)
+    more = _level(sentence, line), _invented(sentence, line, modality), _swapped(sentence, line, modality)
     found = [one for one in (*checks, *more) if one]
     return min(found, key=lambda c: c.start) if found else None
 
@@ -102,6 +103,22 @@ def _invented(sentence: str, line: Line, modality: str) -> Contradiction | None:
         named = OWN_WORDS.search(said) or SPOKEN_OF.search(said)
         if not named and not kinds_in(said, modality, [item.kind for item in line.items]):
             return Contradiction(match.start(1), said, "that is no finding")
+    return None
+
+
+def _swapped(sentence: str, line: Line, modality: str) -> Contradiction | None:
+    """One finding with the cause, effect or remedy of another: "to reduce the ghosting: enlarge the field of view"."""
+    lower = sentence.lower()
+    texts = {item.plain.lower(): vocab.text_for(item.kind, modality) for item in line.items}
+    spoken = {name for _, name in plain_names(sentence) if name in texts}
+    if len(spoken) != 1:
+        return None
+    own = " ".join(texts[next(iter(spoken))]).lower()
+    for name in texts.keys() - spoken:
+        for text in texts[name]:
+            clause = re.split(r", | or | and ", text.lower())[0]
+            if len(clause.split()) >= QUOTING and clause in lower and clause not in own:
+                return Contradiction(lower.index(clause), clause, f"that is of {name}")
     return None
 
 
