@@ -17,7 +17,7 @@ from itertools import product
 
 import numpy as np
 from scipy import fft, ndimage
-from scipy.interpolate import make_smoothing_spline
+from scipy.interpolate import BSpline
 
 from medq_vlm.restore.variation import smoothed
 
@@ -25,6 +25,9 @@ KIND = "undersampling"
 HALF = 2 * np.log10(2)  # how much weaker a line is when one of its pair was acquired: power, decades
 LEAST_STEP = 0.4  # decades from two acquired lines to none
 DEEP = 1.3  # decades to none, to begin with, where the weakest lines may be singles
+FITS = 30
+PIECES = 16  # of the spectrum's curve over the logarithm of frequency ...
+STIFF, STIFFER = (2.0, 12.0), 4.0  # ... how it resists bending: two are tried, and the lost lines' more
 BAND = 0.2  # of the other axis, on both sides of zero frequency: where the signal is
 SURELY = 0.02  # of the lines, about the centre, which every scan acquires ...
 CENTRE = 0.05  # ... and where the centre ends that may be denser than the rest
@@ -73,14 +76,32 @@ def told(picture: np.ndarray) -> list[Reading]:
     width = picture.shape[1]
     middle = picture[:, max(0, (width - STRIP_PX) // 2) :][:, :STRIP_PX]
     tried = {}
-    for lift, floor in product((0.0, HALF), (False, True)):
-        levels = line_levels(picture, lift, floor)
+    for start in product((0.0, HALF), (False, True), STIFF):
+        levels = line_levels(picture, *start)
         if np.mean(np.diff(levels) != 0) >= LEAST_CHANGES and np.mean(levels == 0) >= LEAST_LOST:
             tried[levels.tobytes()] = levels
     return [explained(middle, levels) for levels in tried.values()]
 
 
-def line_levels(picture: np.ndarray, lift: float = 0.0, floor: bool = False) -> np.ndarray:
+class Trend:
+    """Smooth curves over places (m,): penalised cubic B-splines (Eilers and Marx, Statistical Science 11:89, 1996)."""
+
+    def __init__(self, at: np.ndarray) -> None:
+        inner = np.linspace(at[0], at[-1], PIECES + 1)
+        step = inner[1] - inner[0]
+        knots = np.concatenate([inner[0] - step * np.arange(3, 0, -1), inner, inner[-1] + step * np.arange(1, 4)])
+        self.basis = BSpline.design_matrix(at, knots, 3).toarray()
+        bends = np.diff(np.eye(PIECES + 3), 2, axis=0)
+        self.penalty = bends.T @ bends
+
+    def fit(self, values: np.ndarray, weights: np.ndarray, stiffness: float) -> np.ndarray:
+        """Nearest to `values` (m,) where `weights` (m,) say so; straight where they are 0."""
+        weighted = self.basis * (weights + 1e-4)[:, None]
+        bent = np.linalg.solve(weighted.T @ self.basis + stiffness * self.penalty, weighted.T @ values)
+        return np.asarray(self.basis @ bent)
+
+
+def line_levels(picture: np.ndarray, lift: float = 0.0, floor: bool = False, stiff: float = STIFF[0]) -> np.ndarray:
     """(n,) how many of each pair of lines (k, -k) were acquired, 0, 1 or 2, of a picture (n, W); centred.
 
     Expectation maximisation of three levels over a smooth spectrum. lift: decades by which the spectrum lies above the
@@ -93,7 +114,7 @@ def line_levels(picture: np.ndarray, lift: float = 0.0, floor: bool = False) -> 
     after = slice(n // 2 + 1, n // 2 + 1 + (n - 1) // 2)
     power = power[after].astype(np.float64)
     order = np.arange(1, len(power) + 1)
-    at = np.log(order + 3.0)
+    trend = Trend(np.log(order + 3.0))
     surely = order <= max(2, round(SURELY * n))
     envelope = ndimage.gaussian_filter1d(ndimage.maximum_filter1d(power, 9), 4)
     whole = envelope + lift * np.clip((order - SURELY * n) / ((CENTRE - SURELY) * n), 0, 1)
@@ -101,7 +122,7 @@ def line_levels(picture: np.ndarray, lift: float = 0.0, floor: bool = False) -> 
     if floor:
         nothing = np.minimum(ndimage.gaussian_filter1d(ndimage.minimum_filter1d(power, 15), 6), whole - LEAST_STEP)
     sd, share = 0.15, np.array([0.3, 0.3, 0.4])
-    for _ in range(40):
+    for _ in range(FITS):
         half = np.log10((10**whole + 3 * 10**nothing) / 4)
         spread = np.array([max(sd, 0.15), sd, sd])[:, None]
         off = (power - np.stack([nothing, half, whole])) / spread
@@ -112,11 +133,9 @@ def line_levels(picture: np.ndarray, lift: float = 0.0, floor: bool = False) -> 
         known = belongs[1] + belongs[2]
         doubled = np.log10(np.maximum(4 * 10**power - 3 * 10**nothing, 10**power))
         told = (belongs[1] * doubled + belongs[2] * power) / np.maximum(known, 1e-6)
-        whole = _smooth(at, np.where(known > 1e-6, told, whole), known, 0.05)
-        nothing = np.minimum(
-            _smooth(at, np.where(belongs[0] > 1e-6, power, nothing), belongs[0] + 1e-3, 0.2),
-            whole - (LEAST_STEP if floor else HALF + 0.3),
-        )
+        whole = trend.fit(np.where(known > 1e-6, told, whole), known, stiff)
+        weakest = trend.fit(np.where(belongs[0] > 1e-6, power, nothing), belongs[0] + 1e-3, STIFFER * stiff)
+        nothing = np.minimum(weakest, whole - (LEAST_STEP if floor else HALF + 0.3))
         error = belongs[1] * (power - half) ** 2 + belongs[2] * (power - whole) ** 2
         sd = float(np.sqrt(np.clip(error.sum() / known.sum(), 0.05**2, 0.2**2)))
         share = np.clip(belongs.mean(1), 0.02, 1)
@@ -126,10 +145,6 @@ def line_levels(picture: np.ndarray, lift: float = 0.0, floor: bool = False) -> 
     levels[after] = belongs.argmax(0)
     levels[n // 2 - len(power) : n // 2] = levels[after][::-1]
     return levels
-
-
-def _smooth(at: np.ndarray, values: np.ndarray, weights: np.ndarray, stiffness: float) -> np.ndarray:
-    return make_smoothing_spline(at, values, np.maximum(weights, 1e-4), lam=stiffness)(at)
 
 
 def explained(picture: np.ndarray, levels: np.ndarray) -> Reading:
