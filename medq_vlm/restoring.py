@@ -29,6 +29,7 @@ NOTHING_DONE = "The image was left as it is: the restoration found nothing to ch
 MODERATE = vocab.SEVERITY_FROM[1]
 NOISES, EXPOSURES = ("noise", "quantum_mottle"), ("underexposure", "overexposure")
 AS_SEVERE = 0.75  # of an exposure's severity: noise from here on may be what the scorer took for it
+WORDING = 0  # of report.describe
 LITTLE = 0.15  # of the score: too little to be a help
 REGIONS = 5  # named in the result
 REGION_SIGMA_PX, REGION_FROM = 4.0, 2.0  # smoothing of the change, and how many times the mean one a region is
@@ -56,8 +57,8 @@ def restore(
     What is good without a moderate finding, cannot be assessed, or shows nothing that the network learnt to treat comes
     back as it is, with the reason as a warning; `restorer` is called only when it is needed. Raises ModelError.
     """
-    if not assessment.description:  # `medq --no-text` leaves it out; the network reads it
-        assessment = replace(assessment, description=describe(assessment))
+    # always in the same words: equal findings must lead alike, whatever the file's name or the model's phrases
+    assessment = replace(assessment, description=describe(assessment, WORDING))
     guidance = from_assessment(assessment, description, sample.pixels.shape[1:3])
     reason = reason_to_stay(assessment, guidance, description is not None)
     if reason:

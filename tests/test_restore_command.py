@@ -281,6 +281,14 @@ def test_the_network_reads_a_description_even_where_none_was_written() -> None:
     assert restorer.calls[0].text == "mild metal streaks" and restorer.calls[0].treated == ("metal",)
 
 
+def test_equal_findings_lead_in_equal_words() -> None:
+    one = written(1.7, (NOISE_FINDING,))
+    others = [
+        replace(one, source=one.source | {"sha256": sha}, description=text) for sha in "abcd" for text in ("", "A.")
+    ]
+    assert len({restored(other)[1].calls[0].text for other in (one, *others)}) == 1
+
+
 def test_untreated_kinds_are_named() -> None:
     found, _ = restored(assessed("ct", {"low_dose_noise": 2.0, "ring": 2.0}))
     assert any("ring" in words for words in found.restoration.warnings)
