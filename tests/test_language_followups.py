@@ -8,7 +8,7 @@ import pytest
 
 from eval import scope_questions
 from medq_vlm import vocab
-from medq_vlm.language import aspects, facts, forms, objection, referent, suppose, topics, unassessed
+from medq_vlm.language import aspects, facts, forms, limits, objection, referent, suppose, topics, unassessed
 from medq_vlm.language.case import Case
 from medq_vlm.language.terms import plain
 from medq_vlm.schema import Assessment, Measurement, Recognised
@@ -288,3 +288,20 @@ def test_a_conversation_goes_on_from_what_was_asked(question: str, history: Turn
 
 def test_the_grounds_of_a_finding_without_a_number_say_so() -> None:
     assert "No number was measured for it" in aspects.grounds(assessments.METAL)
+
+
+def test_a_counted_finding_of_a_clean_image_is_denied() -> None:
+    for question in ("is the second problem worse?", "what causes the first finding?"):
+        assert "no such finding" in aspects.let_in(Case(CLEAN, plain(question)))
+
+
+def test_a_language_alone_is_asked_of_the_answer_before() -> None:
+    before = [("Write a short note.", "Chest CT: the verdict is reject.")]
+    for question in ("now in French", "the same in German please"):
+        assert forms.told(Case(NOISY, plain(question), before)).startswith(forms.ENGLISH_ONLY)
+    assert not forms.told(Case(NOISY, plain("now in French")))
+
+
+def test_a_distance_from_a_verdict_agrees_with_the_verdict() -> None:
+    told = limits.distance(Case(replace(CLEAN, score=2.494, verdict="usable"), "how far is it from good"))
+    assert "0.01 below the bound of good" in told

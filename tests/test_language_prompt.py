@@ -76,6 +76,10 @@ def test_a_kind_of_another_modality_is_no_line() -> None:
         ("metal streaks or rings?", "ct", ("metal",), ["metal", "ring"]),
         ("is it blurry", "fundus", ("defocus",), ["defocus"]),
         ("how good is it", "ct", ("metal",), []),
+        ("is it noisier than usual", "mr", (), ["mr_noise"]),
+        ("an inhomogenious field, undersamping, hardning", "mr", (), ["bias_field", "undersampling"]),
+        ("can the lesion be measured", "ultrasound", (), []),
+        ("is the right lung or the spine seen, was it a fetal scan, what a solution", "ct", ("metal",), []),
     ],
 )
 def test_terms_are_found_in_plain_questions(

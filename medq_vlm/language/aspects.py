@@ -166,10 +166,10 @@ def told(case: Case) -> str:
 
 def let_in(case: Case) -> str:
     """The same for a question that is known to be about quality."""
-    if not case.found:
-        return ""
     if case.spoken.beyond:
         return _too_few(case)
+    if not case.found:
+        return ""
     if WHY_SO.search(case.asked):
         return f"{facts.limits(case)} {effect(case)}"
     if ELSE.search(case.asked) and case.spoken.how != "counted":
@@ -224,6 +224,8 @@ def _only_shown(case: Case) -> bool:
 
 
 def _too_few(case: Case) -> str:
+    if not case.found:
+        return f"There is no such finding. {facts.listing(case)}"
     count = facts.DIGITS[len(case.found)] if len(case.found) < len(facts.DIGITS) else str(len(case.found))
     return (
         f"There is no such finding. {facts.listing(case)}"

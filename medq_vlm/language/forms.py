@@ -14,6 +14,7 @@ LANGUAGE = re.compile(
     r"|italiano|portuguese|dutch|polish|russian|turkish|arabic|chinese|mandarin|japanese|korean|hindi|greek|swedish"
     r"|danish|czech|ukrainian)\b|\btranslat\w+\b"
 )
+ONLY_LANGUAGE = re.compile(rf"(?:(?:please|now|and|the same|again|ok) )*(?:{LANGUAGE.pattern})(?: please)?")
 TELL = (
     r"(?:explain|describe|tell|say|put|give|write|rewrite|phrase|word|summari[sz]e|sum|make|fill|format|list|show|state"
     r"|report|need|want|answer|present|prepare|draft)"
@@ -58,6 +59,8 @@ WISH = re.compile(
 
 def told(case: Case) -> str:
     """The result in the form that is wished for; "" where none is."""
+    if case.history and ONLY_LANGUAGE.fullmatch(case.asked):
+        return f"{ENGLISH_ONLY} {facts.summary(case)}"
     if OTHER_THING.search(case.asked) or not WISH.search(case.asked):
         return ""
     about_it = re.search(rf"\b{RESULT}\b", case.asked)

@@ -124,12 +124,13 @@ def standard(case: Case) -> str:
 
 def distance(case: Case) -> str:
     """How far the score is from the verdicts."""
-    score = round(case.line.score, 1)
+    told = vocab.score_text(case.line.score)  # with two decimals where one would cross a bound
+    score, digits = float(told), len(told.partition(".")[2])
     rows = [
-        f"{abs(score - bound):.1f} {'below' if score < bound else 'above'} the bound of {name} ({bound:g})"
+        f"{abs(score - bound):.{digits}f} {'below' if score < bound else 'above'} the bound of {name} ({bound:g})"
         for name, bound in (("usable", vocab.USABLE_FROM), ("good", vocab.GOOD_FROM))
     ]
-    return f"The score of {vocab.score_text(case.line.score)} is {' and '.join(rows)}. {facts.verdict(case)}"
+    return f"The score of {told} is {' and '.join(rows)}. {facts.verdict(case)}"
 
 
 def frequency(case: Case) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 from medq_vlm import vocab
 from medq_vlm.language.line import Line
@@ -245,16 +245,39 @@ GOOD_WORDS = (
     "nothing count point points patient found moment string spoke image images missing colours lower slice "
     "field could resolve notice strong counter during shape angle place blood sharpness brightness contrast "
     "exposure pixel pixels things black block being bring position condition sharp level sounds bones brain again "
+    "measure measured write while whole death spine spines ankle groin valve valves stair strain statin mental medal "
+    "photo photos radio ration spare spice stall shall share showy strip stride strike value streams likes lives "
+    "links bonds banks court county proton contract circle comes course noose smell spite titled sports "
 )  # that lie near a term
 ORDINARY = frozenset(GOOD_WORDS.split())
+COMPARED = {"noisier": "noisy", "grainier": "grainy", "blurrier": "blurry", "streakier": "streaky"}
+LONG, ALIKE = 9, 0.88  # letters of a long word, and how much of it must be right
 
 
 def _spelled(text: str, modality: str) -> list[str]:
     """Words of `text` with slips of long terms put right ("nosie", "ghostting")."""
     out = []
     for word in _plainly(text).split():
+        word = COMPARED.get(word, word)
         if len(word) >= 5 and word not in LONG_WORDS and word not in ORDINARY:
-            close = get_close_matches(word, LONG_WORDS, 1, 0.8)
-            word = close[0] if close else word
+            close = get_close_matches(word, LONG_WORDS, 5, 0.7)
+            word = next((term for term in close if _is_slip(word, term)), word)
         out.append(word)
     return out
+
+
+def _is_slip(word: str, term: str) -> bool:
+    """One letter too many, too few, wrong, or two exchanged, not the first; in a long word somewhat more.
+
+    Less strict, and "measured" is smeared, the right lung bright, a fetal scan metal and a solution a resolution.
+    """
+    at = next(
+        (i for i, (one, other) in enumerate(zip(word, term, strict=False)) if one != other), min(map(len, (word, term)))
+    )
+    left, right = word[at:], term[at:]
+    if at == 0:
+        return False
+    if len(word) >= LONG and SequenceMatcher(None, word, term).ratio() >= ALIKE:
+        return True
+    exchanged = left[:2] == right[1::-1] and left[2:] == right[2:] and len(left) > 1
+    return exchanged or left[1:] == right[1:] or left[1:] == right or left == right[1:]
