@@ -305,3 +305,11 @@ def test_a_language_alone_is_asked_of_the_answer_before() -> None:
 def test_a_distance_from_a_verdict_agrees_with_the_verdict() -> None:
     told = limits.distance(Case(replace(CLEAN, score=2.494, verdict="usable"), "how far is it from good"))
     assert "0.01 below the bound of good" in told
+
+
+def test_a_doubted_degree_gets_its_grounds() -> None:
+    for question in ("why do you say severe?", "why would you call that severe noise"):
+        assert "confidence" in aspects.let_in(
+            Case(NOISY, plain(question), [("Is there noise?", "Severe low-dose noise.")])
+        )
+    assert "review chips" in objection.let_in(Case(NOISY, plain("I only see a bit of noise")))

@@ -210,6 +210,7 @@ STREAKS = "Yes, moderate metal streaks are present throughout the image."
         ("Can you see any streaks?", STREAKS, STREAKS),
         ("Should I repeat it?", "Yes, the verdict is reject.", "Yes, the verdict is reject."),
         ("How could it get better?", "No degradation was found.", "No degradation was found."),
+        ("is it twice as noisy?", "Yes, severe noise is present.", "Severe noise is present."),
     ],
 )
 def test_a_yes_answers_only_whether_something_is_there(question: str, said: str, left: str) -> None:

@@ -76,6 +76,7 @@ def test_a_kind_of_another_modality_is_no_line() -> None:
         ("metal streaks or rings?", "ct", ("metal",), ["metal", "ring"]),
         ("is it blurry", "fundus", ("defocus",), ["defocus"]),
         ("how good is it", "ct", ("metal",), []),
+        ("what does the folding come from", "mr", ("wraparound",), ["wraparound"]),
         ("is it noisier than usual", "mr", (), ["mr_noise"]),
         ("an inhomogenious field, undersamping, hardning", "mr", (), ["bias_field", "undersampling"]),
         ("can the lesion be measured", "ultrasound", (), []),

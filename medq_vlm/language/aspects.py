@@ -96,6 +96,7 @@ WHY_SO = re.compile(
     r"\b(?:why|how come|how can)\b.*\b(?:verdict|score|good|usable|accepted|passe[sd])\b.*\b(?:with|despite|when|though"
     r"|although|if|even)\b"
 )  # holds a finding or a number against the verdict
+WHY_SAY = re.compile(r"\bwhy (?:do|did|would) you (?:say|call|think|claim|rate|grade|judge|find)\b")
 IT = r"(?:it|this|that|they|them|these|those|the (?:\w+ ){0,3}?\w+)"
 ASPECTS: tuple[Aspect, ...] = (
     Aspect(r"\b(?:sure|certain|confident|reliable|confidence|certainty|likely|likelihood|odds|chance|chances"
@@ -172,6 +173,8 @@ def let_in(case: Case) -> str:
         return ""
     if WHY_SO.search(case.asked):
         return f"{facts.limits(case)} {effect(case)}"
+    if WHY_SAY.search(case.asked):
+        return certainty(case)
     if ELSE.search(case.asked) and case.spoken.how != "counted":
         return f"Nothing else was found. {facts.listing(case)}"
     if COMPARES.search(case.asked) and case.spoken.meant and len(case.spoken.findings) > 1:

@@ -257,9 +257,17 @@ PRESENCE = re.compile(
 )
 
 
+# "is it twice as noisy?" begins alike and asks for another thing
+COMPARING = re.compile(r"(?i)\b(?:than|twice|thrice|half|times|as \w+ as|enough|worth|ok|okay|better|worse|fine)\b")
+
+
 def unled(sentence: str, question: str) -> str:
     """`sentence` without a leading yes or no to a question that asks for something else than what it says is there."""
-    if PRESENCE.search(question) or not LED.search(sentence) or not STATED.search(sentence):
+    if (
+        (PRESENCE.search(question) and not COMPARING.search(question))
+        or not LED.search(sentence)
+        or not STATED.search(sentence)
+    ):
         return sentence
     bare = LED.sub("", sentence)
     return f"{sentence[: len(sentence) - len(sentence.lstrip())]}{bare[:1].upper()}{bare[1:]}"

@@ -23,7 +23,7 @@ OBJECTS = re.compile(
     r"|no |sorry |well )*(?:that|this|it|there|they|these|those)(?:s| is| are|re)? (?:surely |clearly |definitely "
     r"|really )?(?:not|no|isnt|arent|wrong|incorrect|nonsense|false)\b|^(?:that|this|it|there|they) (?:isnt|arent)\b"
     r"|\byou(?:re| are| must be) (?:wrong|mistaken|exaggerating|too (?:strict|harsh|severe|critical))\b|^(?:but |well "
-    r"|sorry |no )*i (?:(?:do|can|clearly|still|definitely|really) )*(?:see|doubt|find)\b"
+    r"|sorry |no )*i (?:(?:do|can|clearly|still|definitely|really|only|just|barely|hardly) )*(?:see|doubt|find)\b"
     rf"|\blooks? (?:\w+ )?(?:fine|good|ok|okay|normal|right|clean|sharp|clear|correct|perfect)\b(?: (?:to|for) {WHO}"
     rf"| to me)?$"
     r"|^(?:no |but )*(?:this|the|that) (?:image|scan|picture|one) is (?:\w+ )?(?:fine|good|ok|okay|perfect|clean"
@@ -44,7 +44,7 @@ _WORDS = (
     "impossible come seriously wrong incorrect false mistaken exaggerating too strict harsh severe critical clearly "
     "definitely surely absolutely completely totally perfectly fine good okay normal right clean sharp clear correct "
     "perfect looks look thats thing nothing any way sorry well hm now verdict score quality still always much id more "
-    "like likely objection serious never"
+    "like likely objection serious never only just barely hardly bit little"
 )
 WORDS = frozenset(_WORDS.split())
 

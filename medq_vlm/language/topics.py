@@ -82,6 +82,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic(r"^(?:is|was|are|were)\b.*\d", given.checked, but=r"\b(?:score|of 4|cm|lesion\w*|nodule\w*|mass)\b"),
     Topic(r"^(?:can|could|may) (?:i|we) use (?:it|this|that)(?: image| scan)? (?:for|to) ", facts.fitness,
           but=r"\b(?:train\w*|he|she|patient|treat\w*|surgery|legal|court|teach\w*|report|log)\b"),
+    Topic(r"^(?:and )?what(?:s| is| are) (?:the|your) (?:scale|range|levels?)$", facts.scale),
     Topic(r"\bscore(?: of)? [0-4](?:\.\d)? mean|\bmeans? a score of|(?:what does|explain|how does) " + THE +
           r"(?:score|scale|number) (?:mean|work)|\bscore\b.* what it means|what (?:does|do) " + THE + r"scores? mean",
           facts.scale),
