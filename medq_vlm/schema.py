@@ -52,6 +52,7 @@ class ImageSample:
     edges: tuple[str, str, str, str] | None = (
         None  # patient's side at the left, right, top, bottom edge: "R", "HA", ...
     )
+    grid: tuple[float, ...] | None = None  # 3 x 4, row by row: (column, row, slice, 1) -> mm to the right, front, head
     acquisition: str = ""  # sentence built from allow-listed header fields, or a person's
     acquisition_from: str = "header"  # or "user"
     acquisition_fields: dict[str, str | float] = field(default_factory=dict)  # the same as a table, name: value

@@ -145,6 +145,14 @@ def test_eight_bits_stay_whole_numbers_in_their_range() -> None:
     assert done.sample.pixels.max() <= 255
 
 
+def test_counts_and_magnitudes_do_not_fall_below_zero() -> None:
+    for modality, kind in (("mr", "mr_noise"), ("pet", "low_count_noise"), ("xray", "noise")):
+        pixels = np.random.default_rng(0).exponential(3, (1, 64, 64)).astype(np.float32)
+        restorer, led = Restorer(disturbed()), from_findings({kind: 3.0}, modality)
+        assert restorer.restore(ImageSample(pixels, modality=modality), led).sample.pixels.min() >= 0
+        assert restorer.restore(ImageSample(pixels - 5, modality=modality), led).sample.pixels.min() < 0
+
+
 def test_images_that_cannot_be_restored_are_refused() -> None:
     restorer = Restorer(untrained())
     with pytest.raises(MedQError, match="smaller"):

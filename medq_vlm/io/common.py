@@ -13,6 +13,7 @@ from medq_vlm.schema import ImageSample
 LARGEST = 1e30  # squares and sums of more leave the range of 32-bit numbers
 AIR_HU, AIR_SHARE = (-1040.0, -940.0), 0.05  # so much of a CT with air around it lies there, and of nothing else
 LOWEST_HU, TOP_HU = -3072.0, 32767.0
+FARTHEST_MM, SMALLEST_MM3 = 1e5, 1e-9  # a room; a voxel
 READ_AS_CT = "The values look like Hounsfield units (air at about -1000), so the image is read as CT."
 
 
@@ -54,6 +55,14 @@ def finish(sample: ImageSample, name: str) -> ImageSample:
     if sample.unit == "value" and sample.modality is None and looks_like_hounsfield(pixels):
         return replace(sample, unit="HU", modality="ct", modality_from="image", warnings=(*sample.warnings, READ_AS_CT))
     return sample
+
+
+def told_grid(affine: np.ndarray) -> tuple[float, ...] | None:
+    """ImageSample.grid of a (3, 4) affine; None of one that is no place in a room."""
+    sound = np.isfinite(affine).all() and np.abs(affine).max() < FARTHEST_MM
+    if not sound or abs(np.linalg.det(affine[:, :3])) < SMALLEST_MM3:
+        return None
+    return tuple(float(value) for value in affine.ravel())
 
 
 def looks_like_hounsfield(pixels: np.ndarray) -> bool:

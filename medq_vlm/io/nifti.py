@@ -11,7 +11,7 @@ from nibabel import Nifti1Header, Nifti2Header
 from nibabel.orientations import io_orientation
 
 from medq_vlm.io.archive import Source
-from medq_vlm.io.common import as_float32, finish
+from medq_vlm.io.common import as_float32, finish, told_grid
 from medq_vlm.io.limits import DEFAULT, MIB, Limits, check_claim, problem
 from medq_vlm.schema import ImageSample
 
@@ -76,6 +76,7 @@ def read_nifti(source: Source, kind: str, limits: Limits) -> tuple[ImageSample, 
             spacing_mm=turn.spacing_mm,
             view=turn.view,
             edges=EDGES.get(turn.view or ""),
+            grid=turn.grid(header, shape) if turn.view else None,
             bits=bits,
             warnings=tuple(warnings),
             path=source.path,
@@ -173,6 +174,16 @@ class Turn:
     def display(self, volume: np.ndarray) -> np.ndarray:
         """(x, y, z[, 3]) as (S, H, W[, 3])."""
         return np.ascontiguousarray(volume.transpose(*self.axes, *range(3, volume.ndim))[self.flips])
+
+    def grid(self, header: Nifti1Header, shape: tuple[int, ...]) -> tuple[float, ...] | None:
+        """ImageSample.grid of the displayed volume."""
+        affine = np.array(header.get_best_affine()[:3], float) * UNIT_MM.get(int(header["xyzt_units"]) & 7, 1.0)
+        columns, origin = [], affine[:, 3].copy()
+        for axis, flip in zip(self.axes, self.flips, strict=True):
+            sign = flip.step or 1
+            columns.append(sign * affine[:, axis])
+            origin += affine[:, axis] * (shape[axis] - 1) * (sign < 0)
+        return told_grid(np.stack([*columns[::-1], origin], 1))
 
     def back(self, turned: np.ndarray) -> np.ndarray:
         """(S, H, W[, 3]) as (x, y, z[, 3]) of the file."""

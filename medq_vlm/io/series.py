@@ -6,9 +6,12 @@ coordinates in mm (LPS: x to the left, y to the back, z to the head), PS3.3 C.7.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from medq_vlm.io.common import told_grid
 
 SAME_PLACE_MM = 0.01  # positions nearer than this are one place
 SAME_DIRECTION = 0.02  # of a direction cosine
@@ -81,6 +84,24 @@ def view_of(orientation: tuple[float, ...] | None) -> str | None:
         return None
     axis = int(np.argmax(np.abs(normal)))
     return ("sagittal", "coronal", "axial")[axis] if abs(normal[axis]) > np.cos(np.pi / 6) else "oblique"
+
+
+def grid_of(frames: Sequence[Frame], spacing_mm: tuple[float | None, ...]) -> tuple[float, ...] | None:
+    """ImageSample.grid of frames in display order; spacing_mm: slice, row, column. None where the place is unknown.
+
+    DICOM counts to the left and back (PS3.3 C.7.6.2.1.1), NIfTI to the right and front.
+    """
+    normal, slice_mm, row_mm, column_mm = normal_of(frames[0].orientation), *spacing_mm
+    first, last = frames[0].position, frames[-1].position
+    if normal is None or first is None or last is None or not row_mm or not column_mm:
+        return None
+    along_row, along_column = np.array(frames[0].orientation).reshape(2, 3)
+    step = (np.array(last) - np.array(first)) / max(1, len(frames) - 1)
+    if not step.any():  # one place
+        step = normal * (slice_mm or 1.0)
+    affine = np.stack([along_row * column_mm, along_column * row_mm, step, np.array(first)], 1)
+    affine[:2] *= -1
+    return told_grid(affine)
 
 
 def edges_of(orientation: tuple[float, ...] | None) -> tuple[str, str, str, str] | None:

@@ -15,7 +15,7 @@ from medq_vlm.io.archive import Source
 from medq_vlm.io.common import finish, joined_hash
 from medq_vlm.io.dicom import Claim, open_dicom, quiet
 from medq_vlm.io.limits import Limits, check_claim, out_of_memory
-from medq_vlm.io.series import Frame, Stack, edges_of, stacks
+from medq_vlm.io.series import Frame, Stack, edges_of, grid_of, stacks
 from medq_vlm.schema import ImageSample, IngestError
 
 Opened = tuple[Dataset, Claim]
@@ -99,9 +99,11 @@ def _sample(study: Study, stack: Stack) -> ImageSample:
     if filled.about is None:
         raise next(iter(filled.failed.values()))
     out, valid, notes, breaks = filled.pixels, filled.valid, stack.warnings, stack.breaks
+    frames = stack.frames
     if filled.failed:
         keep = [row for row, frame in enumerate(stack.frames) if frame.source not in filled.failed]
         out, valid = out[keep], None if valid is None else valid[keep]
+        frames = tuple(stack.frames[row] for row in keep)
         breaks = tuple(
             row
             for row, (one, other) in enumerate(pairwise(keep))
@@ -121,6 +123,7 @@ def _sample(study: Study, stack: Stack) -> ImageSample:
             view=told.view or stack.view,
             spacing_mm=(stack.spacing_mm, *told.pixel_spacing_mm),
             edges=edges_of(stack.frames[0].orientation),
+            grid=grid_of(frames, (stack.spacing_mm, *told.pixel_spacing_mm)),
             acquisition=told.sentence,
             acquisition_fields=told.fields,
             window=pixels.window_of(ds, index) if out.ndim == 3 else None,

@@ -67,7 +67,7 @@ def receive_sample(message: dict[str, Any], get: Callable[[int], bytearray], lim
                 raise WireError("shape")
             dtype = np.dtype(kind)
             arrays[name] = np.frombuffer(get(math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
-        for name in ("spacing_mm", "edges", "window", "warnings"):
+        for name in ("spacing_mm", "edges", "grid", "window", "warnings"):
             fields[name] = None if fields[name] is None else tuple(fields[name])
         return ImageSample(**fields, **arrays)
     except (KeyError, TypeError, ValueError) as error:

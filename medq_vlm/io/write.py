@@ -55,14 +55,17 @@ def _nifti(sample: ImageSample, path: Path, note: str) -> bytes:
 
 
 def nifti_bytes(sample: ImageSample, name: str, note: str = "", gzipped: bool = True) -> bytes:
-    """A NIfTI-1 file of a grey image in native units, its spacing in mm. `name`: for sentences. Raises MedQError."""
+    """A NIfTI-1 file of a grey image in native units, in its place where it is known. Raises MedQError, by `name`."""
     import nibabel
 
     if sample.colour:
         raise MedQError(f"'{name}': NIfTI holds no colour images; use .npy, .tif or .png.")
     slice_mm, row_mm, column_mm = (mm or 1.0 for mm in sample.spacing_mm)
     array = sample.pixels.transpose(2, 1, 0)  # (S, H, W) -> (W, H, S): x grows to the patient's left, y to the back
-    image = nibabel.Nifti1Image(array, np.diag([-column_mm, -row_mm, slice_mm, 1.0]))
+    affine = np.diag([-column_mm, -row_mm, slice_mm, 1.0])
+    if sample.grid is not None:
+        affine[:3] = np.array(sample.grid).reshape(3, 4)
+    image = nibabel.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = note.encode("ascii", "replace")[:79]
     data = image.to_bytes()

@@ -182,7 +182,11 @@ def _planes(sample: ImageSample, index: int) -> np.ndarray:
 
 
 def _as_stored(pixels: np.ndarray, sample: ImageSample) -> np.ndarray:
-    """Eight-bit pictures keep whole grey levels within 0 to 255, as their files do; other values stay as they are."""
+    """Eight-bit pictures keep whole grey levels within 0 to 255, as their files do; nothing falls below a zero that the
+    original keeps, for magnitudes and counts do not."""
+    grey_in_colour = sample.colour and not _coloured(sample)  # its channels change alike
+    if sample.unit != "HU" and not grey_in_colour and sample.pixels.min(initial=0) >= 0:
+        pixels = np.maximum(pixels, 0)
     if sample.bits is None or sample.bits > 8 or sample.pixels.max(initial=0) <= 1:
         return pixels
     return np.clip(np.round(pixels), 0, 2**sample.bits - 1).astype(np.float32)
