@@ -101,7 +101,7 @@ def serve(host: str, port: int, logins: Credentials, model: tuple[str, str], cac
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
+        except (OSError, OverflowError):
             raise MedQError(f"Port {port} of {host} cannot be used; choose another one with --port.") from None
     room = Room(Engine.load(*model), Store(), Reader(), UploadLimits())
     page = ui.build(room)

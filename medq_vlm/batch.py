@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from medq_vlm import io, vocab
 from medq_vlm.io.outcome import PASSED_OVER
-from medq_vlm.io.sniff import HEAD_BYTES, RASTER, foreign_name, kind_of
+from medq_vlm.io.sniff import CLAIMS, HEAD_BYTES, RASTER, foreign_name, kind_of
 from medq_vlm.schema import Assessment, ImageSample, IngestError, MedQError
 
 if TYPE_CHECKING:
@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 COLUMNS = (
     "path", "series", "first_file", "modality", "anatomy", "slices", "score", "score_low", "score_high", "percentile",
     "verdict", "reject_probability", "uncertainty", "worst_kind", "worst_severity", "findings", *vocab.ATTRIBUTES,
-    "assessable", "reason", "acquisition", "sha256", "model", "model_sha256", "created", "error",
+    "assessable", "reason", "warnings", "acquisition", "sha256", "model", "model_sha256", "created", "error",
 )  # fmt: skip
-# Names that claim an image: what is none inside, such as an empty file of a broken transfer, has a row that says so.
-CLAIMS = (".dcm", ".ima", ".nii", ".nii.gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".npy")
 KINDS = (*RASTER, "dicom", "npy", "zip", "nifti", "nifti_pair", "nifti_gz", "misnamed", "unreadable")  # of units
 READ_AS = ("unit", "stamp")  # of a table on disk: what a resumed run compares with the folder
 Row = dict[str, Any]
@@ -229,6 +227,7 @@ def row_of(path: str, series: int, result: Assessment, first_file: str = "") -> 
         **{name: plain["attributes"].get(name) for name in vocab.ATTRIBUTES},
         "assessable": plain["assessable"],
         "reason": plain["reason"],
+        "warnings": " ".join(plain["warnings"]),
         "acquisition": plain["acquisition"],
         "sha256": plain["source"]["sha256"],
         "model": f"{plain['model']['name']} {plain['model']['version']}",

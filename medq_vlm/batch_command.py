@@ -62,6 +62,7 @@ def engine(
     """The units of `work` as they are done: in this process one by one, or in any order by a cluster."""
     from medq_vlm import batch as table
 
+    args.no_text = True  # a table has no column for a description, which takes longer than the score
     if args.engine == "ray":
         from medq_vlm import cluster
 
@@ -118,9 +119,15 @@ def batch(args: Namespace) -> int:
         cluster.needed()
     seen = table.survey(folder, (out, journal))
     found = seen.units
-    earlier = table.earlier_of(*tables.kept(out), found)
+    rows, finished = tables.kept(out)
+    gone = {row["unit"] for row in rows} - {unit.name for unit in found}
+    if rows and len(gone) == len({row["unit"] for row in rows}):
+        raise usage(f"'{out}' is of another folder: nothing that it names is in '{folder}'; give another name.")
+    earlier = table.earlier_of([row for row in rows if row["unit"] not in gone], finished, found)
     for reason, paths in sorted(seen.left_out.items()):
         say(f"{files(len(paths))} left out, such as '{table.as_text(paths[0])}': {reason}.")
+    if gone:
+        say(f"{files(len(gone))} of the earlier run gone, and so are the rows.")
     if not found:
         say(f"There is no image in '{folder}'.")
         return UNREADABLE

@@ -115,10 +115,20 @@ def load(preset: str, with_volume_head: bool = True) -> Checkpoint:
         meta = json.loads((folder / META_FILE).read_text())
         expected = {WEIGHTS_FILE: meta["sha256"][WEIGHTS_FILE], **meta["sha256"]}
         found = {name: file_sha256(folder / name) for name in expected}
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"The model in {folder} is incomplete ({type(error).__name__}); install it again.") from None
     if found != expected:
         raise ModelError(f"The weights in {folder} are corrupt (sha256 differs from {META_FILE}); install them again.")
+    try:
+        return _built(folder, meta, with_volume_head)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError, RuntimeError) as error:
+        raise ModelError(
+            f"{META_FILE} in {folder} does not fit the weights beside it ({type(error).__name__}); install both again."
+        ) from None
+
+
+def _built(folder: Path, meta: dict[str, Any], with_volume_head: bool) -> Checkpoint:
+    """The model that `meta` describes."""
     config = from_dict(ScorerConfig, meta["scorer"])
     ours = not foreign.is_foreign(config.clip)
     if meta["kinds"] != list(vocab.KIND_NAMES) or (ours and meta["vocab_size"] != VOCAB_SIZE):
@@ -133,6 +143,8 @@ def load(preset: str, with_volume_head: bool = True) -> Checkpoint:
     calibration = from_dict(
         Calibration, {k: tuple(v) if isinstance(v, list) else v for k, v in meta["calibration"].items()}
     )
+    if len(calibration.score_raw) != len(calibration.score_to):
+        raise ValueError("score_raw")
     volume = _volume(folder, meta) if with_volume_head and "volume" in meta else None
     return Checkpoint(model, anchors, from_dict(ViewConfig, meta["view"]), calibration, meta, volume)
 

@@ -9,6 +9,7 @@ import sys
 from argparse import Namespace
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from medq_vlm.console import BELOW, DONE, UNREADABLE, say, usage, writing
@@ -227,12 +228,12 @@ def write_report(one: Assessed, path: Path, link_study: bool = False) -> None:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if ending == ".json":
-            path.write_text(report.to_json(one.result) + "\n", encoding="utf-8", errors="backslashreplace")
+            put(path, (report.to_json(one.result) + "\n").encode("utf-8", "backslashreplace"))
         elif ending == ".fhir.json":
             from medq_vlm.report.fhir import to_fhir
 
             study = str(header()[0].StudyInstanceUID) if link_study else ""
-            path.write_text(to_fhir(one.result, study) + "\n", encoding="utf-8", errors="backslashreplace")
+            put(path, (to_fhir(one.result, study) + "\n").encode("utf-8", "backslashreplace"))
         elif ending == ".dcm":
             from medq_vlm.report.sr import to_sr
 
@@ -240,11 +241,14 @@ def write_report(one: Assessed, path: Path, link_study: bool = False) -> None:
         elif ending == ".html":
             from medq_vlm.report.html import to_html
 
-            path.write_text(to_html(one.result, images(one.model, one.sample, one.result)), encoding="utf-8")
+            put(path, to_html(one.result, images(one.model, one.sample, one.result)).encode())
         else:
             from medq_vlm.report.pdf import to_pdf
 
-            to_pdf(one.result, images(one.model, one.sample, one.result), path)
+            with TemporaryDirectory() as folder:  # fpdf2 would leave half a file on a full disk
+                made = Path(folder) / "report.pdf"
+                to_pdf(one.result, images(one.model, one.sample, one.result), made)
+                put(path, made.read_bytes())
 
 
 def as_text(result: Assessment, colour: bool) -> str:

@@ -60,7 +60,8 @@ def note(scored: Sequence[SliceScores], weights: Sequence[float]) -> tuple[str, 
         return ()
     score = float(np.dot([s.score for s in scored], weights))
     without = float(np.dot([s.undescribed or 0.0 for s in scored], weights))
-    if abs(score - without) < SMALLEST_CHANGE:
+    flipped = vocab.verdict_word(score) != vocab.verdict_word(without)
+    if abs(score - without) < SMALLEST_CHANGE and not flipped:
         return ()
     demand = {name: float(np.mean([(s.demand or {})[name] for s in scored])) for name in vocab.ATTRIBUTES}
     asked = [WORDS[name] for name, value in demand.items() if value > MORE]
@@ -70,8 +71,9 @@ def note(scored: Sequence[SliceScores], weights: Sequence[float]) -> tuple[str, 
         parts.append(f"{_listed(asked)} {'matters' if len(asked) == 1 else 'matter'} more than usual")
     if spared:
         parts.append(f"{_listed(spared)} {'matters' if len(spared) == 1 else 'matter'} less than usual")
+    told = f"{vocab.score_text(without)} ({vocab.verdict_word(without)})" if flipped else f"{without:.1f}"
     reason = f" For what is described, {'; '.join(parts)}." if parts else ""
-    return (f"The acquisition description counts: without it the score would be {without:.1f}.{reason}",)
+    return (f"The acquisition description counts: without it the score would be {told}.{reason}",)
 
 
 def _listed(names: list[str]) -> str:

@@ -20,7 +20,15 @@ NUMBERS = frozenset(
     ("series", "slices", "score", "score_low", "score_high", "percentile", "reject_probability", "uncertainty",
      *vocab.ATTRIBUTES)
 )  # fmt: skip
-TEXTS = ("first_file", "findings", "reason", "acquisition", "stamp")  # of these an empty cell is an empty text
+WHOLE = ("series", "slices")
+TEXTS = (
+    "first_file",
+    "findings",
+    "reason",
+    "warnings",
+    "acquisition",
+    "stamp",
+)  # of these an empty cell is an empty text
 FORMULA = tuple("=+-@\t\r")
 
 
@@ -89,7 +97,7 @@ def _from_cell(name: str, text: str) -> Any:
     if name == "assessable":
         return text == "True"
     if name in NUMBERS:
-        return int(text) if name in ("series", "slices") else float(text)
+        return int(text) if name in WHOLE else float(text)
     return text[1:] if text.startswith("'") and _formula(text[1:]) else text
 
 
@@ -109,8 +117,11 @@ def write(rows: Iterable[Row], out: Path) -> None:
         import pyarrow
         from pyarrow import parquet
 
+        kinds = {"assessable": pyarrow.bool_(), **dict.fromkeys(WHOLE, pyarrow.int64())}
+        kinds |= dict.fromkeys(NUMBERS - {*WHOLE}, pyarrow.float64())  # an empty column would have no type otherwise
+        schema = pyarrow.schema([(name, kinds.get(name, pyarrow.string())) for name in COLUMNS])
         packed = BytesIO()
-        parquet.write_table(pyarrow.table({name: [row[name] for row in rows] for name in COLUMNS}), packed)
+        parquet.write_table(pyarrow.Table.from_pylist(rows, schema), packed)
         put(out, packed.getvalue())
         return
     if out.suffix.lower() == ".csv":

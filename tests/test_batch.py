@@ -181,6 +181,48 @@ def test_a_run_names_the_bad_file_resumes_and_keeps_every_row(
     assert doubts == sorted(doubts, reverse=True)
 
 
+def test_tables_of_one_kind_can_be_read_together(archive: Path, tmp_path: Path) -> None:
+    """A column that is empty in one run has the type that it has in another."""
+    from pyarrow import dataset, parquet
+
+    (tmp_path / "one").mkdir()
+    (tmp_path / "tables").mkdir()
+    shutil.copy(archive / "3.png", tmp_path / "one")
+    assert cli.main(["batch", str(archive / "dicom"), "-o", str(tmp_path / "tables" / "good.parquet")]) == 0
+    assert cli.main(["batch", str(tmp_path / "one"), "-o", str(tmp_path / "tables" / "bad.parquet")]) == 3
+    good, bad = (parquet.read_schema(tmp_path / "tables" / f"{name}.parquet") for name in ("good", "bad"))
+    assert good.equals(bad)
+    assert dataset.dataset(tmp_path / "tables").to_table().num_rows == 2
+
+
+def test_a_table_is_of_one_folder_and_of_what_is_still_there(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "t.csv"
+    command = ["batch", str(archive), "-o", str(out), "--resume"]
+    assert cli.main(command) == 3
+    (archive / "2.png").unlink()
+    capsys.readouterr()
+    assert cli.main(command) == 3
+    assert "1 file of the earlier run gone" in capsys.readouterr().err
+    assert "2.png" not in out.read_text()
+    shutil.copytree(archive / "dicom", tmp_path / "other")
+    assert cli.main(["batch", str(tmp_path / "other"), "-o", str(out), "--resume"]) == 2
+    assert "another folder" in capsys.readouterr().err
+
+
+def test_a_table_needs_no_language_model_and_tells_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def speaks(*given: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr("medq_vlm.pipeline.MedQ.describe", speaks)
+    series(tmp_path / "in", 6)
+    (tmp_path / "in" / "3.dcm").unlink()
+    assert cli.main(["batch", str(tmp_path / "in"), "-o", str(tmp_path / "t.jsonl")]) == 0
+    (row,) = tables.read(tmp_path / "t.jsonl")
+    assert "missing" in row["warnings"]
+
+
 def test_changed_and_repaired_files_are_read_again(archive: Path, tmp_path: Path) -> None:
     out = tmp_path / "table.CSV"
     command = ["batch", str(archive), "-o", str(out), "--no-text"]

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,6 +172,38 @@ def test_missing_and_corrupt_models_are_5(tmp_path: Path, capsys: pytest.Capture
         stream.write(bytes([last[0] ^ 1]))
     assert medq("assess", example(CT_HEAD), "--preset", tmp_path) == 5
     assert "corrupt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [[], {"calibration": None}, {"score_raw": [0.0]}, {"width": 7}])
+def test_weights_that_are_described_wrongly_are_5(
+    wrong: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = checkpoint.preset_folder("nano")
+    shutil.copytree(shipped, tmp_path / "model")
+    told = json.loads((shipped / checkpoint.META_FILE).read_text())
+    if isinstance(wrong, dict):
+        ((name, value),) = wrong.items()
+        home = {"score_raw": told["calibration"], "width": told["scorer"]}.get(name, told)
+        home[name] = value
+        wrong = told
+    (tmp_path / "model" / checkpoint.META_FILE).write_text(json.dumps(wrong))
+    assert medq("assess", example(CT_HEAD), "--no-text", "--preset", tmp_path / "model") == 5
+    assert "install" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", [".pdf", ".html", ".json", ".fhir.json"])
+def test_an_old_report_stays_until_the_new_one_is_whole(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / f"report{ending}"
+    out.write_text("old")
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert medq("report", example(CT_HEAD), "-o", out, "--force") == 2
+    assert out.read_text() == "old" and [one.name for one in tmp_path.iterdir()] == [out.name]
 
 
 def test_reports_in_three_formats(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medq_vlm.io import Limits, load_bytes, read
+from medq_vlm.io import Limits, load_bytes, load_each, read
 from medq_vlm.io.archive import bytes_sources
 from medq_vlm.io.limits import DEFAULT, shown
 from medq_vlm.io.sniff import kind_of
@@ -66,11 +66,20 @@ def test_member_names_stay_inside(tmp_path: Path) -> None:
 def test_a_folder_gives_one_sample_per_image_and_passes_over_the_rest(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "image.txt").write_bytes(dicom(ramp()))
-    (tmp_path / "notes.dcm").write_text("not an image")
+    (tmp_path / "notes.txt").write_text("not an image")
     np.save(tmp_path / "array.npy", ramp())
     samples = read(tmp_path)
     assert [Path(sample.path).name for sample in samples] == ["array.npy", "image.txt"]
     assert not any(sample.warnings for sample in samples)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>no image</html>"])
+def test_a_file_whose_name_claims_an_image_is_told(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "1.dcm").write_bytes(dicom(ramp()))
+    (tmp_path / "2.dcm").write_bytes(content)
+    first, other = next(load_each([tmp_path]))
+    assert isinstance(other, IngestError) and "2.dcm" in str(other)
+    assert "1 other file" in first.warnings[-1]
 
 
 def test_links_in_a_folder_are_not_followed(tmp_path: Path) -> None:

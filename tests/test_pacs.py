@@ -124,6 +124,7 @@ def test_a_wrong_login_or_address_is_one_sentence(orthanc: str, capsys: pytest.C
         (orthanc.replace("dicom-web", "elsewhere"), ["--auth", LOGIN], "does not have what was asked for"),
         (f"http://127.0.0.1:{free_port()}/dicom-web", [], "cannot be reached"),
         ("pacs.example", [], "is no web address"),
+        ("http://reader:secret@127.0.0.1/dicom-web", [], "give it with --auth"),
     ):
         assert cli.main(["pacs", "pull", url, *study, *more]) == 2
         told = capsys.readouterr().err

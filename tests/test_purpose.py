@@ -47,6 +47,13 @@ def test_the_sentence_gives_the_other_score_and_the_reason(plain: SliceScores) -
     assert "sharpness matters less than usual" in text
 
 
+def test_a_small_change_that_turns_the_verdict_is_told(plain: SliceScores) -> None:
+    near = replace(moved(plain, 0.0), score=2.45, undescribed=2.55)
+    (text,) = purpose.note([near], [1.0])
+    assert "would be 2.5 (good)" in text
+    assert purpose.note([replace(near, undescribed=2.4)], [1.0]) == ()
+
+
 def test_slices_count_by_their_weight(plain: SliceScores) -> None:
     pair = [moved(plain, -1.0), moved(plain, 0.0)]
     assert "2.5" in purpose.note(pair, [0.5, 0.5])[0]

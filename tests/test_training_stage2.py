@@ -56,6 +56,21 @@ def test_a_bad_manifest_is_refused_in_words(tmp_path: Path) -> None:
         read(bad)
     with pytest.raises(MedQError, match="There is no manifest"):
         read(tmp_path / "absent.csv")
+    for text, words in (("", "a header and rows"), ("path,score\n", "a header and rows")):
+        bad.write_text(text)
+        with pytest.raises(MedQError, match=words):
+            read(bad)
+    bad.write_text("path,score\na.png,1\nb.png,99\n")
+    with pytest.raises(MedQError, match="line 3: the score 99 lies outside the scale 1 to 5"):
+        read(bad, (1.0, 5.0))
+    with pytest.raises(MedQError, match="must be numbers"):
+        read(bad, (float("nan"), 5.0))
+
+
+def test_a_group_named_zero_is_one_group(tmp_path: Path) -> None:
+    rows = "".join(f"{number}.png,{number % 4},{number % 2}\n" for number in range(8))
+    (tmp_path / "m.csv").write_text(f"path,score,group\n{rows}")
+    assert {label.group for label in read(tmp_path / "m.csv")} == {"0", "1"}
 
 
 def test_no_group_is_on_both_sides_of_a_fold() -> None:
@@ -75,6 +90,7 @@ def test_the_interval_covers_nine_of_ten_left_out_errors() -> None:
     old = checkpoint.load("nano").calibration
     found, other = (stage2.recalibrated(said, quality, replace(old, interval_scale=s)) for s in (1.0, 3.0))
     assert found.interval_scale == other.interval_scale
+    assert not found.reference  # its scores are on the old scale
     raw = said @ BINS
     half = found.interval_scale * np.sqrt(((BINS - raw[:, None]) ** 2 * said).sum(1))
     error = np.abs(np.interp(raw, found.score_raw, found.score_to) - quality)

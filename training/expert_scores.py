@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -36,10 +37,17 @@ def read(manifest: Path, scale: tuple[float, float] | None = None) -> list[Exper
     rows = _rows(manifest)
     values = np.array([_number(row, manifest, line) for line, row in enumerate(rows, start=2)])
     worst, best = scale or (float(values.min()), float(values.max()))
+    if not np.isfinite((worst, best)).all():
+        raise MedQError(f"--scale {worst:g} {best:g}: both ends must be numbers.")
+    for line, value in enumerate(values, start=2):
+        if not min(worst, best) <= value <= max(worst, best):
+            raise MedQError(
+                f"{manifest}, line {line}: the score {value:g} lies outside the scale {worst:g} to {best:g}."
+            )
     if worst == best:
         raise MedQError(f"All scores in {manifest} are {worst:g}; there is nothing to learn from them.")
     mapped = np.clip(4.0 * (values - worst) / (best - worst), 0.0, 4.0)
-    raters = [str(row.get("rater") or "") for row in rows]
+    raters = ["" if row.get("rater") is None else str(row["rater"]) for row in rows]
     mean = float(mapped.mean())
     offset = {rater: float(mapped[[r == rater for r in raters]].mean()) - mean for rater in set(raters)}
     images: dict[str, list[int]] = defaultdict(list)
@@ -55,7 +63,7 @@ def read(manifest: Path, scale: tuple[float, float] | None = None) -> list[Exper
             ExpertScore(
                 path=manifest.parent / name,
                 quality=float(np.clip(np.mean([mapped[i] - offset[raters[i]] for i in indices]), 0.0, 4.0)),
-                group=str(first.get("group") or name),
+                group=name if first.get("group") in (None, "") else str(first["group"]),  # 0 is a group
                 modality=modality,
                 by_rater={raters[i]: float(mapped[i]) for i in indices},
             )
@@ -72,11 +80,21 @@ def _rows(manifest: Path) -> list[dict[str, object]]:
         raise MedQError(f"{manifest} is neither .csv nor .parquet.")
     from datasets import Dataset
 
-    table = Dataset.from_csv(str(manifest)) if kind == "csv" else Dataset.from_parquet(str(manifest))
+    try:
+        with TemporaryDirectory() as cache:  # else the ratings stay in the cache of `datasets`
+            read_table = Dataset.from_csv if kind == "csv" else Dataset.from_parquet
+            table = read_table(str(manifest), cache_dir=cache, keep_in_memory=True)
+            rows = list(table)
+    except Exception as error:  # `datasets` and its readers raise types of their own
+        raise MedQError(
+            f"{manifest} cannot be read as a table with a header and rows ({type(error).__name__})."
+        ) from None
     missing = [name for name in ("path", "score") if name not in table.column_names]
     if missing:
         raise MedQError(f"{manifest} lacks the column(s) {', '.join(missing)}; it has {', '.join(table.column_names)}.")
-    return list(table)
+    if not rows:
+        raise MedQError(f"{manifest} has a header and no rows.")
+    return rows
 
 
 def _number(row: dict[str, object], manifest: Path, line: int) -> float:

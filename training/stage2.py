@@ -169,7 +169,8 @@ def recalibrated(said: np.ndarray, quality: np.ndarray, old: checkpoint.Calibrat
     ends = [float(np.clip(quality.mean() + slope * (x - raw.mean()), 0.0, 4.0)) for x in (0.0, 4.0)]
     error = np.abs(np.interp(raw, (0.0, 4.0), ends) - quality)
     scale = float(np.quantile(error / np.maximum(spread, 0.05), 0.9))
-    return replace(old, score_raw=(0.0, 4.0), score_to=(ends[0], ends[1]), interval_scale=scale)
+    # the reference images were scored on the old scale: no percentile is better than a wrong one
+    return replace(old, score_raw=(0.0, 4.0), score_to=(ends[0], ends[1]), interval_scale=scale, reference={})
 
 
 def run(args: argparse.Namespace) -> dict[str, Estimate]:

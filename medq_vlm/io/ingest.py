@@ -13,7 +13,7 @@ from medq_vlm.io.common import joined_hash
 from medq_vlm.io.dicom import quiet
 from medq_vlm.io.limits import DEFAULT, Limits, out_of_memory
 from medq_vlm.io.outcome import collect, refused
-from medq_vlm.io.sniff import RASTER, kind_of
+from medq_vlm.io.sniff import CLAIMS, RASTER, kind_of
 from medq_vlm.io.study import Scan, Study, samples, scan
 from medq_vlm.schema import ImageSample, IngestError
 
@@ -42,7 +42,7 @@ def ingest(
     """What becomes of each file of `sources`, except the indices in `skip`; DICOM files are joined to stacks.
 
     begin(index) is called before each file is touched, so that a watcher knows the culprit. Among several
-    files, those of no image kind are passed over.
+    files, those of no image kind are passed over, but for those whose name claims one.
     """
     scans: dict[int, Scan] = {}
     for index, source in enumerate(sources):
@@ -58,6 +58,8 @@ def ingest(
                 yield index, _read_one(source, kind, limits)
             elif len(sources) == 1:
                 yield index, _read_pair_or_refuse(source, head, limits)
+            elif kind is None and source.name.lower().endswith(CLAIMS):
+                yield index, refused(source.name, head)
         except IngestError as error:
             yield index, error
             if error.code == ARCHIVE_FULL:

@@ -30,6 +30,10 @@ FOREIGN = (
 )
 
 
+# Names that claim an image: what is none inside, such as an empty file of a broken transfer, is told.
+CLAIMS = (".dcm", ".ima", ".nii", ".nii.gz", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".npy")
+
+
 def kind_of(head: bytes) -> str | None:
     """Kind of the file that starts with `head` (HEAD_BYTES of it): 'dicom', one of RASTER, 'npy', 'zip',
     'nifti', 'nifti_pair' (header only, pixels in the .img beside it), 'nifti_gz', or None.

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -42,6 +43,8 @@ class Pacs:
     """A DICOMweb server. Raises MedQError, one sentence, for all that fails."""
 
     def __init__(self, url: str, login: tuple[str, str] | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        if "@" in urlsplit(url).netloc:  # it would stand in every message
+            raise MedQError("The address of the server holds a login; give it with --auth instead.")
         if not url.startswith(("http://", "https://")):
             raise MedQError(f"'{url}' is no web address; a DICOMweb server has one, such as https://pacs/dicom-web.")
         self.url = url.rstrip("/")
