@@ -7,6 +7,7 @@ meets words of a closed list alone, in clauses that mostly consist of them, so t
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 
 from medq_vlm import vocab
 from medq_vlm.encoder.tokenizer import WORDS
@@ -24,6 +25,17 @@ _PROTOCOL = {"angle", "attenuation", "contrast", "count", "ct", "dose", "field",
 _WORDS = WORDS.keys() - _JUDGEMENT - (_FINDINGS - _PROTOCOL)
 _GLUE = {"a", "an", "and", "at", "for", "in", "of", "on", "only", "per", "s", "the", "to", "up", "very", "with",
          "without"}  # fmt: skip
+_DENYING = {
+    "except",
+    "excluding",
+    "instead",
+    "neither",
+    "never",
+    "no",
+    "non",
+    "not",
+    "rather",
+}  # what follows is not so
 _CLAUSE = re.compile(r"[,;:.!?()\[\]{}\n\r|]+(?!\d)")
 _TOKEN = re.compile(r"[a-z]+\d*|\d+(?:\.\d+)?")
 LONGEST = 1000  # characters looked at
@@ -36,7 +48,7 @@ def legible(text: str) -> str:
 
 
 def _clause(part: str) -> str:
-    tokens = _TOKEN.findall(part)
+    tokens = list(takewhile(lambda token: token not in _DENYING, _TOKEN.findall(part)))
     words = [token for token in tokens if not token[0].isdigit()]
     content = [word for word in words if word in _WORDS and word not in _GLUE]
     known = sum(word in _WORDS for word in words)
