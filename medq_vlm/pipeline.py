@@ -6,6 +6,7 @@ for assessment in medq.assess("scan.dcm"): ...
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -116,7 +117,11 @@ class MedQ:
     def assess(
         self, path: str | Path, acquisition: str | None = None, progress: Progress | None = None
     ) -> list[Assessment]:
-        """Read a file, series folder or zip and assess each image or series in it. Raises IngestError."""
+        """Read a file, series folder or zip and assess each image or series in it. Raises IngestError, MedQError."""
+        if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+            raise MedQError(
+                "`assess` takes the path of a file, folder or zip; pixels go to assess_sample(ImageSample(...))."
+            )
         return [self.assess_sample(sample, acquisition, progress) for sample in io.load(path)]
 
     def assess_sample(
@@ -126,8 +131,8 @@ class MedQ:
         return self.assess_encoded(self.encode(sample.told(acquisition=acquisition), progress))
 
     def encode(self, sample: ImageSample, progress: Progress | None = None) -> EncodedImage:
-        """Score every slice; the result answers any number of questions."""
-        sample = without_annotations(sample, sample.modality)
+        """Score every slice; the result answers any number of questions. Raises MedQError for a wrong sample."""
+        sample = without_annotations(sample.checked(), sample.modality)
         alone = sample.slices == 1
         readings, scored = [], []
         with worker() as beside:  # what is measured takes one core while the towers look

@@ -83,6 +83,26 @@ class ImageSample:
             out = replace(out, acquisition=acquisition or "", acquisition_from="user")
         return out
 
+    def checked(self) -> ImageSample:
+        """Itself with float32 pixels. Raises MedQError for what a caller built and no reader would give."""
+        pixels = self.pixels
+        if not isinstance(pixels, np.ndarray) or pixels.dtype.kind not in "fiu":
+            kind = pixels.dtype if isinstance(pixels, np.ndarray) else type(pixels).__name__
+            raise MedQError(f"The pixels are a NumPy array of numbers, and these are {kind}; np.asarray makes one.")
+        if pixels.ndim not in (3, 4) or pixels.shape[3:] not in ((), (3,)) or 0 in pixels.shape:
+            raise MedQError(
+                f"The pixels are (slices, height, width), or (slices, height, width, 3) in colour, and these are "
+                f"{pixels.shape}; one grey picture is pixels[None]."
+            )
+        if self.valid is not None and (self.valid.dtype != bool or self.valid.shape != pixels.shape[:3]):
+            raise MedQError(
+                f"`valid` is boolean and {pixels.shape[:3]}, as the pixels are, and not {self.valid.shape}."
+            )
+        for name, known in (("modality", vocab.MODALITIES), ("anatomy", vocab.ANATOMIES)):
+            if getattr(self, name) not in (None, *known):
+                raise MedQError(f"'{getattr(self, name)}' is no {name}; use one of {', '.join(known)}.")
+        return self if pixels.dtype == np.float32 else replace(self, pixels=pixels.astype(np.float32))
+
     @property
     def slices(self) -> int:
         return int(self.pixels.shape[0])
