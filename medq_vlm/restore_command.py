@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medq_vlm.console import DONE, UNREADABLE, progress_bar, usage, writing
+from medq_vlm.console import DONE, UNREADABLE, progress_bar, say, usage, writing
 from medq_vlm.reading import Assessed, Reader, assessed
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ LABEL = "MedQ restored"  # in the series description
 def restore(args: Namespace) -> int:
     """Restore each image or series behind the paths; no input is ever overwritten, and no other file unasked."""
     from medq_vlm.io.files import refuse_inputs
+    from medq_vlm.schema import MedQError, ModelError
 
     place = Place(Path(args.out), args.paths, args.force)
     refuse_inputs([place.out, place.residual(1)], args.paths)
@@ -37,9 +38,18 @@ def restore(args: Namespace) -> int:
     place.alone = second is None
     if place.is_file and not place.alone:
         raise usage("The paths hold several images or series: give a folder or a .zip to -o.")
-    results = []
+    results, refused = [], DONE
     for one in chain([first], [] if second is None else [second], images):
-        result = restore_one(one, place, args)
+        try:
+            result = restore_one(one, place, args)
+        except ModelError:
+            raise
+        except MedQError as error:  # of this image alone: a target that is there, a format that cannot hold it
+            if place.alone:
+                raise
+            say(str(error))
+            refused = refused or error.exit_code
+            continue
         results.append(result)
         if not args.json:
             print("\n" * (len(results) > 1) + as_text(result), flush=True)
@@ -47,7 +57,7 @@ def restore(args: Namespace) -> int:
     if args.json:
         single = len(args.paths) == 1 and len(results) == 1
         print(json.dumps(results[0] if single else results, indent=2, allow_nan=False))
-    return UNREADABLE if reader.failed else DONE
+    return UNREADABLE if reader.failed else refused
 
 
 def restore_one(one: Assessed, place: Place, args: Namespace) -> dict[str, Any]:
@@ -66,7 +76,7 @@ def restore_one(one: Assessed, place: Place, args: Namespace) -> dict[str, Any]:
         place.free([] if made.unchanged else [place.residual(number)])
         paths, notes = place.write(one, done, number)
         result["outputs"] = [str(path) for path in paths]
-        result["warnings"] += notes
+        result["warnings"] += [*one.sample.warnings, *notes]  # such as: the file holds 3 volumes, the first is read
         if not made.unchanged:
             plane = made.residual[restoring.shown_slice(made)]
             result["residual_picture"] = str(place.put(residual_png(plane, one.sample.unit), place.residual(number)))
@@ -85,7 +95,7 @@ class Place:
         self.ending = next((end for end in (".zip", ".nii.gz", *WRITERS) if name.endswith(end)), "")
         if out.is_dir():
             self.ending = ""
-        elif out.suffix and not self.ending:
+        elif out.suffix and not self.ending and not out.suffix[1:].isdecimal():  # a date is no ending
             ends = ", ".join(WRITERS)
             raise usage(f"'{out}' has no known ending; give a folder, a .zip, or one of {ends}.")
         self.alone = True  # one image behind all paths

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -204,6 +205,35 @@ def test_several_paths_go_into_a_folder_under_their_names(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["noisy.dcm", "second.npy"]
     assert (tmp_path / "out_residual-2.png").exists()
     assert medq("restore", *paths, "-o", tmp_path / "out.npy", *arguments) == 2
+
+
+def test_a_target_that_is_there_stops_only_its_own_image(
+    noisy: Path, smoother: Smoother, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "second.npy", io.read(noisy)[0].pixels[0, :96, :96])
+    out = tmp_path / "2026.11.23"  # a date is no ending
+    out.mkdir()
+    (out / "noisy.dcm").write_bytes(b"kept")
+    out.rename(tmp_path / "other")
+    arguments = ("--modality", "ct", "--description", NOISE)
+    assert medq("restore", noisy, tmp_path / "second.npy", "-o", out, *arguments) == 0
+    (out / "second.npy").unlink()
+    capsys.readouterr()
+    for picture in tmp_path.glob("*_residual-*.png"):
+        picture.unlink()
+    assert medq("restore", noisy, tmp_path / "second.npy", "-o", out, *arguments) == 2
+    assert "noisy.dcm" in capsys.readouterr().err
+    assert (out / "second.npy").exists()
+
+
+def test_what_is_odd_about_an_image_is_told_of_its_restoration(
+    smoother: Smoother, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    volumes = np.random.default_rng(0).normal(300, 40, (96, 96, 2, 3)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(volumes, np.eye(4)), tmp_path / "in.nii.gz")
+    told = ("--modality", "mr", "--description", "severe noise", "--json")
+    assert medq("restore", tmp_path / "in.nii.gz", "-o", tmp_path / "out.nii.gz", *told) == 0
+    assert any("3 volumes" in words for words in json.loads(capsys.readouterr().out)["warnings"])
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".tif", ".npy"])

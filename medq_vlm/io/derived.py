@@ -183,6 +183,6 @@ def save(files: Sequence[File], out: Path) -> list[Path]:
             for file in files:
                 archive.writestr(file.name, file.data)
         return [put(out, packed.getvalue())]
-    if len(files) == 1 and out.suffix:
+    if len(files) == 1 and out.suffix and not out.suffix[1:].isdecimal():  # a date is no ending
         return [put(out, files[0].data)]
     return [put(out / file.name, file.data) for file in files]
