@@ -126,21 +126,22 @@ def test_what_ends_its_worker_is_a_row_and_the_others_are_assessed(folder: Path,
 
 def test_an_interrupted_run_goes_on_and_leaves_no_process(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "t.jsonl"
-    for number in range(12):
+    more = 40  # so many that it cannot end before it is interrupted
+    for number in range(more):
         put(folder / f"more{number}" / "a.dcm", CT_SMALL)
     command = [sys.executable, "-m", "medq_vlm.cli", "batch", str(folder), "-o", str(out), "--no-text"]
     running = subprocess.Popen([*command, "--engine", "ray"], stderr=subprocess.PIPE, text=True, start_new_session=True)
     journal = tables.journal_of(out)
     end = time.monotonic() + LONGEST
-    while time.monotonic() < end and len(finished_in(journal)) < 3:
-        time.sleep(0.2)
+    while time.monotonic() < end and not finished_in(journal):
+        time.sleep(0.05)
     os.killpg(running.pid, signal.SIGINT)
     assert "--resume" in running.communicate(timeout=LONGEST)[1]
     assert running.returncode == 130
     assert not left_behind()
     before = len(finished_in(journal) - {str(folder / "broken.png")})
     ended = ran(folder, "-o", out, "--engine", "ray", "--resume")
-    assert len(rows_of(out)) == 15
+    assert len(rows_of(out)) == more + 3
     assert f"; {before} of them from before" in ended.stderr
 
 

@@ -129,7 +129,7 @@ def test_no_file_is_longer_than_400_lines() -> None:
 def test_every_outside_import_is_declared(package: str, extras: set[str]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = project["dependencies"] + [line for extra in extras for line in project["optional-dependencies"][extra]]
-    declared = {re.split("[[>=]", line)[0].strip().lower().replace("_", "-") for line in lines}
+    declared = {re.split(r"[\[>=]", line)[0].strip().lower().replace("_", "-") for line in lines}
     owners = metadata.packages_distributions()
     for path in sources(package):
         for name in imports(path):
