@@ -11,6 +11,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from medq_vlm import cli, io
+from medq_vlm.io.common import told_grid
 from medq_vlm.io.examples import MR_SMALL, example
 from medq_vlm.io.write import write
 
@@ -82,4 +83,4 @@ def test_a_degraded_nifti_overlays_its_original(axes: tuple[int, ...], tmp_path:
 def test_an_impossible_place_is_no_place(wrong: float) -> None:
     affine = np.eye(4)[:3].copy()
     affine[0, 0] = wrong
-    assert io.common.told_grid(affine) is None
+    assert told_grid(affine) is None
