@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import tee
@@ -13,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from medq_vlm import io, vocab
 from medq_vlm.io.outcome import PASSED_OVER
 from medq_vlm.io.sniff import CLAIMS, HEAD_BYTES, RASTER, foreign_name, kind_of
-from medq_vlm.schema import Assessment, ImageSample, IngestError, MedQError
+from medq_vlm.schema import Assessment, ImageSample, IngestError, MedQError, plain_path
 
 if TYPE_CHECKING:
     from medq_vlm.pipeline import MedQ
@@ -40,7 +39,7 @@ class Unit:
     @property
     def name(self) -> str:
         """Its path as text that any table can hold."""
-        return as_text(self.path)
+        return plain_path(self.path)
 
 
 @dataclass
@@ -66,11 +65,6 @@ class Earlier:
 
     rows: list[Row] = field(default_factory=list)  # of units that were finished, without an error, and are unchanged
     begun: dict[tuple[str, Any], Row] = field(default_factory=dict)  # by unit and series: of others that are unchanged
-
-
-def as_text(path: str | os.PathLike[str]) -> str:
-    """A path as text; bytes of a name that are no UTF-8 are written out."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def stamp_of(files: Sequence[Path]) -> str:
@@ -171,7 +165,7 @@ def run(
 
 def keep(row: Row, unit: Unit, journal: IO[str]) -> Row:
     """The row as the table has it, written to the journal."""
-    told = {name: as_text(value) if isinstance(value, str) else value for name, value in row.items()}
+    told = {name: plain_path(value) if isinstance(value, str) else value for name, value in row.items()}
     told |= {"unit": unit.name, "stamp": unit.stamp}
     _append(journal, told)
     return told

@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from medq_vlm.schema import Assessment, ImageSample
 
 COMMANDS = ("batch",)
+SAID = ("modality", "anatomy", "acquisition")  # options that change a row
 
 
 def weight(unit: Unit) -> int:
@@ -54,6 +56,15 @@ class Way:
         self.units += 1
         self.files += weight(unit)
         self.bar.update(self.files - self.bar.n)
+
+
+def conditions(args: Namespace) -> str:
+    """What a row depends on beside its files: the weights, and what is said of the images. Raises ModelError."""
+    from medq_vlm import checkpoint
+
+    weights = checkpoint.file_sha256(checkpoint.preset_folder(args.preset) / checkpoint.META_FILE)
+    said = [f"{name} {value}" for name in SAID if (value := getattr(args, name))]
+    return "; ".join([f"weights {weights[:16]}", *said])
 
 
 def engine(
@@ -101,6 +112,7 @@ def batch(args: Namespace) -> int:
     """Assess a folder into one table; with --resume what was read before, and is unchanged, is kept."""
     from medq_vlm import batch as table
     from medq_vlm import tables
+    from medq_vlm.schema import plain_path
 
     folder, out = Path(args.folder), Path(args.out)
     if not is_there(args.folder):
@@ -118,16 +130,20 @@ def batch(args: Namespace) -> int:
 
         cluster.needed()
     seen = table.survey(folder, (out, journal))
-    found = seen.units
+    under = conditions(args)
+    found = [replace(unit, stamp=unit.stamp and f"{unit.stamp}; {under}") for unit in seen.units]
     rows, finished = tables.kept(out)
     gone = {row["unit"] for row in rows} - {unit.name for unit in found}
     if rows and len(gone) == len({row["unit"] for row in rows}):
         raise usage(f"'{out}' is of another folder: nothing that it names is in '{folder}'; give another name.")
     earlier = table.earlier_of([row for row in rows if row["unit"] not in gone], finished, found)
     for reason, paths in sorted(seen.left_out.items()):
-        say(f"{files(len(paths))} left out, such as '{table.as_text(paths[0])}': {reason}.")
+        say(f"{files(len(paths))} left out, such as '{plain_path(paths[0])}': {reason}.")
     if gone:
         say(f"{files(len(gone))} of the earlier run gone, and so are the rows.")
+    otherwise = sum(not row["error"] and not row["stamp"].endswith(f"; {under}") for row in rows)
+    if otherwise:
+        say(f"{otherwise} row{'s' * (otherwise != 1)} made with other weights or options: made again.")
     if not found:
         say(f"There is no image in '{folder}'.")
         return UNREADABLE
@@ -149,10 +165,11 @@ def batch(args: Namespace) -> int:
     words = ", ".join(f"{count} {word}" for word, count in counts.items())
     unassessed = len(rows) - failed - sum(counts.values())
     words += f", {unassessed} not assessable" if unassessed else ""
-    words += f", {failed} not read; {len(earlier.rows)} of them from before"
+    words += f", {failed} not read"
+    words += f"; {len(earlier.rows)} of them from before" if earlier.rows else ""
     over = sum(done.passed for done in ended)
     words += f"; {over} DICOM object{'s' * (over > 1)} without an image passed over" if over else ""
     left = sum(map(len, seen.left_out.values()))
     words += f"; {files(left)} left out" if left else ""
-    say(f"{out}: {len(rows)} rows, {words}.")
+    say(f"{out}: {len(rows)} row{'s' * (len(rows) != 1)}, {words}.")
     return UNREADABLE if failed else DONE

@@ -103,6 +103,9 @@ def explain(error: Exception) -> int:
     if isinstance(error, MemoryError):
         say("There is not enough memory for this image; close other programs or give one slice at a time.")
         return 1
+    if isinstance(error, ImportError):  # its text names libraries alone
+        say(f"A library could not be loaded ({error}); give medq more memory if that is limited, or install it again.")
+        return 1
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{Path(frame.filename).name}:{frame.name}" for frame in frames]
     number = hashlib.sha256(" ".join([type(error).__name__, *places]).encode()).hexdigest()[:8]

@@ -83,6 +83,7 @@ def degrade(args: Namespace) -> int:
     from medq_vlm.degrade.sample import degrade_sample
     from medq_vlm.io.files import put, refuse_existing, refuse_inputs
     from medq_vlm.io.write import write
+    from medq_vlm.schema import plain_path
 
     out, told = Path(args.out), Path(f"{args.out}.json")
     refuse_inputs([out, told], [args.path])
@@ -95,7 +96,7 @@ def degrade(args: Namespace) -> int:
         raise usage(f"'{args.path}' does not say its modality; add --modality.")
     degraded, record = degrade_sample(sample, args.kind, args.severity, args.seed)
     note = f"Simulated {args.kind}, severity {args.severity:g} of 4, seed {args.seed}, MedQ {__version__}"
-    source = {"path": sample.path, "sha256": sample.sha256}
+    source = {"path": plain_path(sample.path), "sha256": sample.sha256}
     story = {"note": note, "source": source, "acquisition": sample.acquisition, "record": asdict(record)}
     with writing(out):
         write(degraded, out, note)

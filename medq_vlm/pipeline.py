@@ -27,7 +27,7 @@ from medq_vlm.encoder.scorer import Scorer
 from medq_vlm.evidence.statistics import features
 from medq_vlm.judge import SMALLEST_SIDE_PX, Reading, able, as_one, judge, modality_id, reading, recognise
 from medq_vlm.report.describe import describe
-from medq_vlm.schema import Assessment, Finding, ImageSample, MedQError
+from medq_vlm.schema import Assessment, Finding, ImageSample, MedQError, plain_path
 from medq_vlm.slice_scores import BINS, SliceScores, around, notes, rows, worst
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ class MedQ:
         verdict = vocab.verdict_word(score) if able else None
         noted = self._notes(encoded) if able else ()
         result = Assessment(
-            source={"path": sample.path, "sha256": sample.sha256, "slices": sample.slices},
+            source={"path": plain_path(sample.path), "sha256": sample.sha256, "slices": sample.slices},
             modality=modality,
             anatomy=anatomy,
             acquisition=sample.acquisition,

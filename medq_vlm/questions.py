@@ -61,7 +61,8 @@ def compare(args: Namespace) -> int:
     text = "".join(pieces)
     apart = not_comparable(a.result, b.result)
     gap = None if apart else round((a.result.score or 0.0) - (b.result.score or 0.0), 4)
-    images = [{"source": one.result.source, "score": one.result.score, "verdict": one.result.verdict} for one in pair]
+    told = [one.result.to_dict() for one in pair]
+    images = [{name: result[name] for name in ("source", "score", "verdict")} for result in told]
     print(
         json.dumps({"a": images[0], "b": images[1], "comparable": not apart, "difference": gap, "text": text}, indent=2)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -253,6 +254,11 @@ class Assessment:
         for key in ("modality", "anatomy"):
             out[key]["from"] = out[key].pop("from_")
         return out
+
+
+def plain_path(path: str | os.PathLike[str]) -> str:
+    """A path as text that JSON and any table can hold: bytes of a name that are no UTF-8 are written out."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def four_decimals(value: float) -> float:

@@ -125,6 +125,7 @@ def test_compare_names_the_better_image(capsys: pytest.CaptureFixture[str], tmp_
     found = json.loads(capsys.readouterr().out)
     assert found["difference"] == pytest.approx(found["a"]["score"] - found["b"]["score"], abs=1e-3)
     assert found["text"] and found["comparable"]
+    assert all(len(str(found[name]["score"])) <= len("1.2345") for name in "ab")
 
 
 def test_compare_names_no_better_one_of_different_things(capsys: pytest.CaptureFixture[str]) -> None:

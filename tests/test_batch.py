@@ -19,6 +19,7 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from medq_vlm import batch, batch_command, cli, io, reading, tables, vocab
+from medq_vlm.checkpoint import META_FILE, preset_folder
 from medq_vlm.io.examples import CT_SMALL, MR_SMALL, example
 from medq_vlm.phantoms import phantom
 from medq_vlm.schema import ImageSample
@@ -236,6 +237,27 @@ def test_changed_and_repaired_files_are_read_again(archive: Path, tmp_path: Path
     same = {Path(path).name for path in first if first[path] == second[path]}
     assert same == {"1.png", "a.dcm"}
     assert len({row["sha256"] for row in second.values()}) == 2
+
+
+def test_rows_of_other_weights_or_options_are_made_again(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (archive / "3.png").unlink()
+    out = tmp_path / "t.jsonl"
+    command = ["batch", str(archive), "-o", str(out), "--resume"]
+    shutil.copytree(preset_folder("nano"), tmp_path / "mine")
+    meta = tmp_path / "mine" / META_FILE
+    meta.write_text(meta.read_text().replace('"interval_scale": ', '"interval_scale": 1'))
+    made = []
+    for options in ([], [], ["--acquisition", "severe noise"], ["--preset", str(tmp_path / "mine")]):
+        assert cli.main([*command, *options]) == 0
+        told = capsys.readouterr().err
+        made.append(tables.read(out))
+        assert ("3 rows made with other weights or options" in told) == bool(options)
+    assert made[0] == made[1] and made[1] != made[2]
+    assert [{row["model_sha256"] for row in rows} for rows in made[:3]] == [{made[3][0]["model_sha256"]}] * 3
+    assert len({row["stamp"].split("; ", 1)[1] for rows in made for row in rows}) == 3
+    assert [{row["acquisition"] for row in rows} for rows in made[1:]][1] == {"severe noise"}
 
 
 def cut_off(out: Path, folder: Path, lines: int) -> None:

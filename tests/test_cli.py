@@ -219,7 +219,9 @@ def test_a_name_that_is_no_utf_8_is_no_reason_to_stop(tmp_path: Path) -> None:
     path.write_bytes(example(CT_SMALL).read_bytes())
     for ending in ("json", "html"):
         assert medq("report", path, "-o", tmp_path / f"r.{ending}", "--no-text") == 0
-    assert json.loads((tmp_path / "r.json").read_text())["source"]["path"] == str(path)
+    told = json.loads((tmp_path / "r.json").read_text())["source"]["path"]
+    assert told == str(tmp_path / r"sc\xffan.dcm")
+    told.encode()  # half a surrogate pair, as Python has such a name, is no JSON for others
 
 
 def test_a_folder_of_images_gives_numbered_reports(tmp_path: Path) -> None:
@@ -393,6 +395,17 @@ def test_control_characters_of_a_file_name_are_not_sent_to_the_terminal(
     shown = capsys.readouterr().err
     assert "\x1b" not in shown
     assert len(shown.splitlines()) == 1
+
+
+def test_a_library_that_does_not_load_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(args: object) -> int:
+        raise ImportError("libtorch.so: failed to map segment")
+
+    monkeypatch.setattr(commands, "info", fail)
+    assert medq("info") == 1
+    assert "could not be loaded (libtorch.so: failed to map segment); give medq more memory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
