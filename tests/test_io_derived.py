@@ -94,6 +94,40 @@ def test_the_header_says_derived_and_names_its_source_and_keeps_the_patient(tmp_
     assert not [element for element in new if element.tag.is_private]
 
 
+def test_what_was_derived_before_says_both(tmp_path: Path) -> None:
+    ds = pydicom.dcmread(Path(str(get_testdata_file("CT_small.dcm"))))
+    ds.DerivationDescription = "x" * 900 + " mean of three slices"
+    ds.DerivationCodeSequence = [item(CodeValue="113049", CodingSchemeDesignator="DCM", CodeMeaning="Lossless")]
+    ds.save_as(tmp_path / "in.dcm")
+    (out,) = save(derived(tmp_path / "in.dcm")[2].files, tmp_path / "out.dcm")
+    new = pydicom.dcmread(out)
+    assert new.DerivationDescription == f"{ds.DerivationDescription} {STORY.note}"
+    assert [code.CodingSchemeDesignator for code in new.DerivationCodeSequence] == ["DCM", "99MEDQ"]
+    (again,) = save(derived(out)[2].files, tmp_path / "again.dcm")
+    assert pydicom.dcmread(again).SourceImageSequence[0].ReferencedSOPInstanceUID == new.SOPInstanceUID
+    assert len(pydicom.dcmread(again).DerivationDescription) <= 1024
+
+
+@pytest.mark.parametrize("frames_tell", [False, True])
+def test_an_enhanced_object_tells_its_derivation_where_its_frames_are_described(
+    tmp_path: Path, frames_tell: bool
+) -> None:
+    path = tmp_path / "in.dcm"
+    path.write_bytes(enhanced())
+    if frames_tell:
+        ds = pydicom.dcmread(path)
+        for group in ds.PerFrameFunctionalGroupsSequence:
+            group.DerivationImageSequence = [item(DerivationDescription="resampled")]
+        ds.save_as(path)
+    (out,) = save(derived(path)[2].files, tmp_path / "out.dcm")
+    new = pydicom.dcmread(out)
+    groups = new.PerFrameFunctionalGroupsSequence if frames_tell else new.SharedFunctionalGroupsSequence
+    for group in groups:
+        told = [one.DerivationDescription for one in group.DerivationImageSequence]
+        assert told == ["resampled"] * frames_tell + [STORY.note]
+    assert ("DerivationImageSequence" in new.SharedFunctionalGroupsSequence[0]) != frames_tell
+
+
 def test_lossy_history_is_kept_when_the_compression_is_undone(tmp_path: Path) -> None:
     path = Path(str(get_testdata_file("examples_ybr_color.dcm")))
     _, _, made = derived(path)

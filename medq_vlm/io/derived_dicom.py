@@ -253,9 +253,14 @@ def _tell(ds: Dataset, series_uid: str, story: Story, syntax: str) -> None:
     ds.SOPInstanceUID, ds.SeriesInstanceUID = generate_uid(), series_uid
     ds.InstanceCreationDate = ds.ContentDate = now.strftime("%Y%m%d")
     ds.InstanceCreationTime = ds.ContentTime = now.strftime("%H%M%S")
+    note = story.note[:1024]
+    code = _code("RESTORED", "99MEDQ", "Image restoration by a neural network")
+    earlier = str(ds.get("DerivationDescription") or "")[: max(0, 1023 - len(note))]
     ds.SourceImageSequence = [source]
-    ds.DerivationDescription = story.note[:1024]
-    ds.DerivationCodeSequence = [_code("RESTORED", "99MEDQ", "Image restoration by a neural network")]
+    ds.DerivationDescription = f"{earlier} {note}".strip()
+    ds.DerivationCodeSequence = [*(ds.get("DerivationCodeSequence") or []), code]
+    if enhanced:
+        _tell_frames(ds, note, code, source)
     text = str(ds.get("SeriesDescription") or "")
     ds.SeriesDescription = f"{text[: 63 - len(story.label)]} {story.label}".strip()
     number = header.number(ds, "SeriesNumber")
@@ -269,6 +274,17 @@ def _tell(ds: Dataset, series_uid: str, story: Story, syntax: str) -> None:
     ds.ContributingEquipmentSequence = [*(ds.get("ContributingEquipmentSequence") or []), equipment]
     if syntax in LOSSY and header.word(ds, "LossyImageCompression") != "01":
         ds.LossyImageCompression, ds.LossyImageCompressionMethod = "01", LOSSY_METHOD[syntax]
+
+
+def _tell_frames(ds: Dataset, note: str, code: Dataset, source: Dataset) -> None:
+    """One more derivation in the functional groups, where the object tells earlier ones: PS3.3 C.7.6.16.2.6."""
+    told = Dataset()
+    told.DerivationDescription, told.DerivationCodeSequence, told.SourceImageSequence = note, [code], [source]
+    groups = list(ds.get("PerFrameFunctionalGroupsSequence") or [])
+    if not any("DerivationImageSequence" in group for group in groups):
+        groups = list(ds.SharedFunctionalGroupsSequence)[:1]
+    for group in groups:
+        group.DerivationImageSequence = [*(group.get("DerivationImageSequence") or []), told]
 
 
 def _derived_type(value: object, second: str) -> list[str]:
