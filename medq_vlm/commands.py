@@ -8,6 +8,7 @@ import shutil
 import sys
 from argparse import Namespace
 from dataclasses import asdict, replace
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -61,14 +62,16 @@ def report(args: Namespace) -> int:
     refuse_inputs([out], [args.path])
     refuse_existing([out], args.force)
     reader = Reader([args.path])
-    everything = list(assessed(reader, args))
-    name = out.name[: -len(ending)]
-    numbered = [out.with_name(f"{name}-{n + 1}{out.name[-len(ending) :]}") for n in range(len(everything))]
-    paths = [out] if len(everything) == 1 else numbered
-    refuse_existing(paths, args.force)
-    for one, path in zip(everything, paths, strict=True):
+    images = assessed(reader, args)
+    first = list(islice(images, 2))  # the second one tells that there are several
+    for number, one in enumerate(chain(first, images), 1):
+        name, its_ending = out.name[: -len(ending)], out.name[-len(ending) :]
+        path = out if len(first) == 1 else out.with_name(f"{name}-{number}{its_ending}")
+        refuse_existing([path], args.force)
         write_report(one, path, args.link_study)
-        print(path)
+        print(path, flush=True)
+        if path != out:
+            say(f"{path.name} is of '{one.result.source['path']}'.")
     return UNREADABLE if reader.failed else DONE
 
 

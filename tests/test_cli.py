@@ -224,7 +224,7 @@ def test_a_name_that_is_no_utf_8_is_no_reason_to_stop(tmp_path: Path) -> None:
     told.encode()  # half a surrogate pair, as Python has such a name, is no JSON for others
 
 
-def test_a_folder_of_images_gives_numbered_reports(tmp_path: Path) -> None:
+def test_a_folder_of_images_gives_numbered_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     for number in (1, 2):
@@ -232,6 +232,13 @@ def test_a_folder_of_images_gives_numbered_reports(tmp_path: Path) -> None:
         np.save(folder / f"{number}.npy", pixels)
     assert medq("report", folder, "-o", tmp_path / "out.json", "--modality", "mr") == 0
     assert sorted(path.name for path in tmp_path.glob("*.json")) == ["out-1.json", "out-2.json"]
+    shown = capsys.readouterr()
+    assert shown.out.split() == [str(tmp_path / f"out-{number}.json") for number in (1, 2)]
+    for number in (1, 2):
+        told = json.loads((tmp_path / f"out-{number}.json").read_text())["source"]["path"]
+        assert f"out-{number}.json is of '{told}'." in shown.err
+    assert medq("report", folder, "-o", tmp_path / "out.json", "--modality", "mr") == 2
+    assert "out-1.json' is there already" in capsys.readouterr().err
 
 
 def test_a_tilde_that_the_shell_left_alone_is_the_home_folder(

@@ -279,3 +279,10 @@ def test_what_is_not_supported_is_not_called_damaged(tmp_path: Path) -> None:
 def test_sizes_are_columns_by_rows(tmp_path: Path) -> None:
     with pytest.raises(IngestError, match="300 x 4 pixels"):
         from_bytes(tmp_path, npy(np.zeros((4, 300))))
+
+
+def test_an_array_with_channels_first_is_told_where_they_belong(tmp_path: Path) -> None:
+    for shape in ((3, 40, 50), (40, 50, 3), (4, 40, 50)):
+        np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 255, shape, np.uint8))
+        told = ("(3, 40, 50) is read as three grey slices; a colour picture is (40, 50, 3).",)
+        assert read(tmp_path / "a.npy")[0].warnings == (told if shape == (3, 40, 50) else ())

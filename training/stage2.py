@@ -37,8 +37,8 @@ RATE, BATCH = 1e-3, 32
 STAY = 2e-2  # weight of the squared distance from the shipped weights
 FOLDS, DRAWS = 5, 500
 FEWEST = 10
-# what checkpoint.save writes anew, and the volume head, which read the slices as the base scored them
-NOT_TAKEN_OVER = ("name", "scorer", "view", "calibration", "sha256", "volume")
+# what checkpoint.save writes anew, what was measured of the base, and the volume head, which read the base's scores
+NOT_TAKEN_OVER = ("name", "scorer", "view", "calibration", "sha256", "volume", "validation")
 Measure = Callable[[np.ndarray, np.ndarray], float]
 
 

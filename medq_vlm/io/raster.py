@@ -154,6 +154,8 @@ def read_npy(data: bytes, name: str, path: str, limits: Limits) -> ImageSample:
     volume = (shape if len(shape) == 4 else (1, *shape)) if colour else (1, 1, *shape)[-3:]
     if len(shape) == 4 and not colour:
         warnings = (f"The file holds {shape[0]} volumes; the first is read.",) if shape[0] > 1 else ()
+    if len(shape) == 3 and shape[0] == 3 and not colour:
+        warnings = (f"{shape} is read as three grey slices; a colour picture is {(*shape[1:], 3)}.",)
     check_claim(name, (*volume[:3], 3 if colour else 1), limits)
     if math.prod(shape) * dtype.itemsize > len(data) - handle.tell():
         raise problem("corrupt", name, "the file is shorter than its header promises", "copy it again")
